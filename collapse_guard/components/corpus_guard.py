@@ -1,0 +1,308 @@
+"""The component that takes a corpus from crawl dumps to signed releases."""
+
+import glob
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import Field
+
+from collapse_guard.canonical import json_digest
+from collapse_guard.components.scaffolding import GuardScaffolder
+from collapse_guard.components.settings import Place
+from collapse_guard.components.showing import (
+    ERROR,
+    WARN,
+    check_spec,
+    failures,
+    gate_check,
+    judgement_metadata,
+    materialised,
+    plot_metadata,
+)
+from collapse_guard.errors import GateClosed
+from collapse_guard.ingest import ingest
+from collapse_guard.judge import Judgement, history, judge
+from collapse_guard.measure import measure_snapshot, measured_columns
+from collapse_guard.mix import mix
+from collapse_guard.release import release
+from collapse_guard.reservoir import open_reservoir
+from collapse_guard.sift import sift_snapshot
+from collapse_guard.snapshot import Snapshot, latest, rows_agree
+from collapse_guard.store import Store
+from collapse_guard.version import __version__
+
+Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+STEPS = ("documents", "measured", "sifted", "candidate", "release")
+MAX_QUARANTINED = 0.05
+"""Above this share of the input, the check on `documents` warns."""
+
+
+@dg.scaffold_with(GuardScaffolder)
+class CorpusGuard(dg.Component, dg.Model, dg.Resolvable):
+    """Guard one corpus: documents, measured, sifted, candidate and release, partitioned by crawl dump."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="The corpus; prefix of its assets.", examples=["web"])
+    ]
+    root: Annotated[str, Field(description="Where the guard keeps things.", examples=["guard"])]
+    dumps: Annotated[
+        str, Field(description="Input files of a dump, with {dump} for its name.", examples=["crawl/{dump}/*.warc.gz"])
+    ]
+    reservoir: Annotated[str, Field(description="Root of the human reservoir.", examples=["reservoir"])]
+    policy: Annotated[str, Field(description="A YAML file beside this one, or `default`.")] = "default"
+    reservoir_asset: Annotated[
+        dg.ResolvedAssetKey, Field(description="The asset of the reservoir, for the lineage.")
+    ] = dg.AssetKey(["reservoir"])
+    signing_key: Annotated[str | None, Field(description="Ed25519 private key (PEM), made on first use.")] = None
+    fields: Annotated[Mapping[str, str], Field(description="Input column for a field of a document.")] = Field({})
+    schedule: Annotated[str, Field(description="When the newest dump is judged again (cron).")] = "0 5 * * *"
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What the UI shows about this component."""
+        return dg.ComponentTypeSpec(description="From crawl dumps to signed releases.", tags=["training-data", "llm"])
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Build the assets, checks, job, schedule and sensor."""
+        return self.definitions(Place(context.project_root, context.path))
+
+    def definitions(self, place: Place) -> dg.Definitions:
+        """Build them for a project folder."""
+        guard = _Guard(self, place)
+        job = dg.define_asset_job(
+            f"{self.name}_release",
+            selection=[dg.AssetKey([self.name, step]) for step in STEPS],
+            partitions_def=guard.partitions,
+            description=f"Take one dump of {self.name} from its files to a release, or to a refusal.",
+        )
+        return dg.Definitions(
+            assets=[*guard.assets(), guard.crawl()],
+            jobs=[job],
+            sensors=[guard.new_dumps(job.name)],
+            schedules=[guard.newest_again(job.name)],
+        )
+
+
+class _Guard:
+    """The definitions of one `CorpusGuard`; every op calls one function of the core."""
+
+    def __init__(self, component: CorpusGuard, place: Place) -> None:
+        self.component = component
+        self.place = place
+        self.policy = place.policy(component.policy)
+        self.partitions = dg.DynamicPartitionsDefinition(name=f"{component.name}_dumps")
+
+    def key(self, step: str) -> dg.AssetKey:
+        return dg.AssetKey([self.component.name, step])
+
+    @property
+    def store(self) -> Store:
+        return self.place.store(self.component.root)
+
+    def files(self, dump: str) -> str:
+        return self.place.path(self.component.dumps).replace("{dump}", dump)
+
+    def known(self, step: str, dump: str) -> Snapshot:
+        found = latest(self.store, f"{self.component.name}/{step}/{dump}")
+        if found is None:
+            raise dg.Failure(f"dump {dump!r} has no {step}; materialise {step} first", allow_retries=False)
+        return found
+
+    def crawl(self) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            self.key("crawl"),
+            description=f"Files of the crawl: `{self.component.dumps}`.",
+            group_name=self.component.name,
+            partitions_def=self.partitions,
+            kinds={"warc"},
+        )
+
+    def assets(self) -> list[dg.AssetsDefinition]:
+        return [self.documents(), self.measured(), self.sifted(), self.candidate(), self.release()]
+
+    def declare(self, step: str, upstream: list[dg.AssetKey], checks: dict[str, tuple[str, bool]], version: str) -> Any:  # noqa: ANN401 - dagster's decorator
+        key = self.key(step)
+        specs = [
+            check_spec(name, key, text, partitions=self.partitions, blocking=blocking)
+            for name, (text, blocking) in checks.items()
+        ]
+        return dg.asset(
+            key=key,
+            deps=upstream,
+            partitions_def=self.partitions,
+            check_specs=specs,
+            group_name=self.component.name,
+            kinds={"parquet"},
+            code_version=version,
+            output_required=True,
+        )
+
+    def documents(self) -> dg.AssetsDefinition:
+        key = self.key("documents")
+        checks = {
+            "ledger_balances": ("Every record that came in is kept, dropped or quarantined.", True),
+            "quarantine_is_small": (f"At most {MAX_QUARANTINED:.0%} of the records are quarantined.", False),
+        }
+
+        @self.declare("documents", [self.key("crawl")], checks, __version__)  # type: ignore[untyped-decorator]
+        def documents(context: dg.AssetExecutionContext) -> Events:
+            """Every record of the dump that could be read; the rest is in quarantine."""
+            with failures():
+                snapshot = ingest(
+                    self.store,
+                    self.component.name,
+                    context.partition_key,
+                    [self.files(context.partition_key)],
+                    fields=self.component.fields,
+                )
+            share = snapshot.ledger.quarantined_share
+            balanced = rows_agree(snapshot, "documents", snapshot.ledger.kept)
+            yield dg.AssetCheckResult(check_name="ledger_balances", asset_key=key, passed=balanced, severity=ERROR)
+            yield dg.AssetCheckResult(
+                check_name="quarantine_is_small",
+                asset_key=key,
+                passed=share <= MAX_QUARANTINED,
+                severity=WARN,
+                metadata={"collapse_guard/quarantined_share": share},
+            )
+            yield materialised(snapshot, key, {"collapse_guard/quarantined_share": share})
+
+        return documents  # type: ignore[no-any-return]
+
+    def measured(self) -> dg.AssetsDefinition:
+        key = self.key("measured")
+        columns = measured_columns(self.policy)
+        checks = {"every_document_measured": ("There is one row of signals for every document.", True)}
+
+        @self.declare("measured", [self.key("documents")], checks, json_digest({"columns": columns})[:16])  # type: ignore[untyped-decorator]
+        def measured(context: dg.AssetExecutionContext) -> Events:
+            """A column per signal, beside the documents."""
+            documents = self.known("documents", context.partition_key)
+            with failures():
+                snapshot = measure_snapshot(self.store, documents, self.policy)
+            complete = rows_agree(snapshot, "measured", documents.ledger.kept)
+            yield dg.AssetCheckResult(
+                check_name="every_document_measured", asset_key=key, passed=complete, severity=ERROR
+            )
+            yield materialised(snapshot, key, {"collapse_guard/signals": dg.MetadataValue.json(columns)})
+
+        return measured  # type: ignore[no-any-return]
+
+    def sifted(self) -> dg.AssetsDefinition:
+        key = self.key("sifted")
+        checks = {
+            "ledger_balances": ("Every measured document has a verdict.", True),
+            "something_is_kept": ("The policy does not drop everything.", False),
+        }
+
+        @self.declare("sifted", [self.key("measured")], checks, self.policy.digest[:16])  # type: ignore[untyped-decorator]
+        def sifted(context: dg.AssetExecutionContext) -> Events:
+            """Keep, review or drop, with the rule and the value that decided."""
+            measured = self.known("measured", context.partition_key)
+            with failures():
+                snapshot = sift_snapshot(self.store, measured, self.policy)
+            balanced = rows_agree(snapshot, "sifted", measured.ledger.came_in)
+            kept = snapshot.ledger.kept > 0
+            yield dg.AssetCheckResult(check_name="ledger_balances", asset_key=key, passed=balanced, severity=ERROR)
+            yield dg.AssetCheckResult(check_name="something_is_kept", asset_key=key, passed=kept, severity=WARN)
+            yield materialised(snapshot, key)
+
+        return sifted  # type: ignore[no-any-return]
+
+    def candidate(self) -> dg.AssetsDefinition:
+        key = self.key("candidate")
+        gates = {
+            f"gate_{name}": (f"{self.policy.gate_metric(name)} is inside its bound.", gate.outside == "block")
+            for name, gate in self.policy.gates.items()
+        }
+        checks = {**gates, "state": ("The corpus has not collapsed.", True)}
+        upstream = [self.key("sifted"), self.component.reservoir_asset]
+
+        @self.declare("candidate", upstream, checks, self.policy.digest[:16])  # type: ignore[untyped-decorator]
+        def candidate(context: dg.AssetExecutionContext) -> Events:
+            """The pool of all dumps so far, mixed with the reservoir, and judged."""
+            with failures():
+                reservoir = open_reservoir(self.place.store(self.component.reservoir))
+                snapshot = mix(self.store, reservoir, self.component.name, context.partition_key, self.policy)
+                judgement = judge(self.store, snapshot, reservoir, self.policy)
+            yield from (gate_check(gate, key, judgement.policy_digest) for gate in judgement.gates)
+            yield _state_check(judgement, key)
+            trend = plot_metadata(history(self.store, self.component.name), f"{self.component.name}, dump by dump")
+            yield materialised(snapshot, key, {**judgement_metadata(judgement), **trend})
+
+        return candidate  # type: ignore[no-any-return]
+
+    def release(self) -> dg.AssetsDefinition:
+        key = self.key("release")
+        checks = {"release_gate": ("Every gate is open for exactly these bytes.", True)}
+
+        @self.declare("release", [self.key("candidate")], checks, self.policy.digest[:16])  # type: ignore[untyped-decorator]
+        def released(context: dg.AssetExecutionContext) -> Events:
+            """The candidate with a signed verdict; the only thing that a training run can open."""
+            candidate = self.known("candidate", context.partition_key)
+            with failures():
+                reservoir = open_reservoir(self.place.store(self.component.reservoir))
+                signing_key = self.place.key(self.component.signing_key)
+                try:
+                    entry, judgement = release(
+                        self.store,
+                        candidate,
+                        reservoir,
+                        self.policy,
+                        key=signing_key,
+                        at=datetime.now(UTC),
+                    )
+                except GateClosed as closed:
+                    yield dg.AssetCheckResult(
+                        check_name="release_gate", asset_key=key, passed=False, severity=ERROR, description=str(closed)
+                    )
+                    raise
+            yield dg.AssetCheckResult(check_name="release_gate", asset_key=key, passed=True, severity=ERROR)
+            facts = {"collapse_guard/release": entry.number, "collapse_guard/signed_by": signing_key.public.keyid[:16]}
+            yield materialised(candidate, key, {**judgement_metadata(judgement), **facts})
+
+        return released  # type: ignore[no-any-return]
+
+    def dumps(self) -> list[str]:
+        """The dumps whose files lie there now."""
+        pattern = self.place.path(self.component.dumps)
+        named = re.compile(re.escape(pattern).replace(r"\{dump\}", "(?P<dump>[^/]+)").replace(r"\*", "[^/]*"))
+        found = (named.fullmatch(path) for path in glob.glob(pattern.replace("{dump}", "*")))  # noqa: PTH207 - the pattern is absolute
+        return sorted({match["dump"] for match in found if match})
+
+    def new_dumps(self, job: str) -> dg.SensorDefinition:
+        @dg.sensor(name=f"{self.component.name}_new_dumps", job_name=job, minimum_interval_seconds=60)
+        def new_dumps(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+            """Register every new dump and take it through to a release."""
+            known = set(context.instance.get_dynamic_partitions(str(self.partitions.name)))
+            new = [dump for dump in self.dumps() if dump not in known]
+            if not new:
+                return dg.SkipReason(f"no new dump under {self.component.dumps}; {len(known)} known")
+            return dg.SensorResult(
+                run_requests=[dg.RunRequest(run_key=dump, partition_key=dump) for dump in new],
+                dynamic_partitions_requests=[self.partitions.build_add_request(new)],
+            )
+
+        return new_dumps
+
+    def newest_again(self, job: str) -> dg.ScheduleDefinition:
+        @dg.schedule(name=f"{self.component.name}_newest_again", job_name=job, cron_schedule=self.component.schedule)
+        def newest_again(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+            """Judge the newest dump again, against the reservoir as it is now; unchanged input publishes nothing."""
+            known = context.instance.get_dynamic_partitions(str(self.partitions.name))
+            return dg.RunRequest(partition_key=max(known)) if known else dg.SkipReason("no dump is known yet")
+
+        return newest_again
+
+
+def _state_check(judgement: Judgement, key: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="state",
+        asset_key=key,
+        passed=judgement.state == "OK",
+        severity=WARN if judgement.state == "EARLY" else ERROR,
+        description=f"{judgement.state}: {'; '.join(judgement.reasons)}",
+    )

@@ -1,0 +1,266 @@
+"""The command `collapse-guard demo`: two arms over generations, run through Dagster with the components' own assets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import zstandard
+
+from collapse_guard.components.corpus_guard import CorpusGuard
+from collapse_guard.components.human_reservoir import HumanReservoir
+from collapse_guard.components.settings import Place
+from collapse_guard.components.training_demo import UNGUARDED, TrainingDemo, model_file
+from collapse_guard.errors import GuardError, UsageError
+from collapse_guard.judge import history
+from collapse_guard.simulate.human_text import read_human_text
+from collapse_guard.simulate.language_model import NgramModel
+from collapse_guard.simulate.scrape import write_scrape
+from collapse_guard.snapshot import latest
+from collapse_guard.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from collapse_guard.snapshot import Ledger
+
+CORPUS = "web"
+MARKER = "demo.json"
+RESERVOIR_SHARE = 0.55
+FIRST_SHARE = 0.70
+"""Of the human documents, this share becomes the reservoir; of the rest, this share is the first scrape."""
+SYNTHETIC_PAGES = 700
+PAGE_WORDS = 150
+SHARPNESS = 2
+"""Models are sampled a little sharper than they learnt, as with a temperature below one."""
+THRIFTY_SHARE = 0.05
+THRIFTY_GENERATION = 1
+"""In this generation somebody first tries to save reservoir: the gate refuses, and the remedy is followed."""
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+DAGSTER_YAML = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+FIRST_DUMP = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Components:
+    """The demo project's components with their places."""
+
+    reservoir: HumanReservoir
+    guard: CorpusGuard
+    training: TrainingDemo
+
+    def definitions(self, place: Place) -> dg.Definitions:
+        """All their definitions."""
+        parts = (component.definitions(place) for component in (self.reservoir, self.guard, self.training))
+        return dg.Definitions.merge(*parts)
+
+
+def components(out: str) -> Components:
+    """The same components as the YAML in the project's `demo/`, with everything below one folder."""
+    guard, reservoir, key = f"{out}/guard", f"{out}/reservoir", f"{out}/signing.pem"
+    return Components(
+        HumanReservoir(
+            root=reservoir,
+            inputs=f"{out}/human/*.jsonl.zst",
+            by="the demo",
+            licence="see each document",
+            evidence="documentation that came with the Python installation; presumed human for the demo",
+            signing_key=key,
+        ),
+        CorpusGuard(
+            name=CORPUS,
+            root=guard,
+            dumps=f"{out}/crawl/{CORPUS}/{{dump}}/*",
+            reservoir=reservoir,
+            signing_key=key,
+        ),
+        TrainingDemo(
+            corpus=CORPUS,
+            root=guard,
+            dumps=f"{out}/crawl/{UNGUARDED}/{{dump}}/*",
+            reservoir=reservoir,
+            models=f"{out}/models",
+        ),
+    )
+
+
+class Demo:
+    """One run of the demo: writes the scrapes, materialises the assets, reads what they left."""
+
+    def __init__(self, out: Path, seed: int) -> None:
+        self.out = out
+        self._seed = seed
+        self._place = Place(out, out)
+        self._components = components(str(out))
+        self._guard = open_store(out / "guard")
+        home = out / "dagster"
+        home.mkdir(parents=True)
+        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+        self._instance = dg.DagsterInstance.from_config(str(home))
+
+    def close(self) -> None:
+        """Let go of Dagster's storage."""
+        self._instance.dispose()
+
+    def prepare(self, generations: int) -> None:
+        """Read this machine's documentation, admit a part to the reservoir, keep the rest for the scrapes."""
+        table = read_human_text()
+        rows = table.to_pylist()
+        held = int(len(rows) * RESERVOIR_SHARE)
+        _write_rows(self.out / "human" / "documentation.jsonl.zst", rows[:held])
+        texts = [row["text"] for row in rows[held:]]
+        first = int(len(texts) * FIRST_SHARE)
+        later = (len(texts) - first) // max(generations - 1, 1)
+        self._human = [texts[:first]]
+        self._human += [texts[first + later * index : first + later * (index + 1)] for index in range(generations - 1)]
+        self.human_bytes = sum(len(row["text"].encode()) for row in rows)
+        self._materialise("reservoir_verify", None)
+
+    def generation(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Scrape, then run both arms; returns the rows of the unguarded and the guarded arm."""
+        dump = f"dump-{number:02d}"
+        self._scrape(UNGUARDED, number, dump)
+        self._scrape(CORPUS, number, dump)
+        self._instance.add_dynamic_partitions(f"{CORPUS}_dumps", [dump])
+        self._materialise(f"{UNGUARDED}_training", dump)
+        refusals = [self._thrifty(dump)] if number == THRIFTY_GENERATION else []
+        released = self._materialise(f"{CORPUS}_training", dump)
+        guarded = self._row(CORPUS, number, dump, "candidate", released=released)
+        return self._row(UNGUARDED, number, dump, "documents", released=False), {**guarded, "refusals": refusals}
+
+    def release(self) -> dict[str, Any]:
+        """Where the newest release is."""
+        from collapse_guard.release import open_release  # noqa: PLC0415 - the line that a reader of the demo types
+
+        opened = open_release(self.out / "guard", CORPUS)
+        return {"root": str(self.out / "guard"), "name": CORPUS, "dump": opened.release.dump, "digest": opened.digest}
+
+    def _scrape(self, arm: str, number: int, dump: str) -> None:
+        pages: list[str] = []
+        if number:
+            model = NgramModel.load(model_file(self.out / "models", arm, f"dump-{number - 1:02d}"))
+            pages = model.write_pages(
+                SYNTHETIC_PAGES, words=PAGE_WORDS, seed=self._seed * 1000 + number, sharpness=SHARPNESS
+            )
+        write_scrape(
+            self.out / "crawl" / arm,
+            dump=dump,
+            human=self._human[number],
+            synthetic=pages,
+            captured_at=FIRST_DUMP + timedelta(days=28 * number),
+            seed=self._seed * 1000 + number,
+        )
+
+    def _thrifty(self, dump: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            policy = Path(folder) / "thrifty.yaml"
+            policy.write_text(_thrifty_policy(), encoding="utf-8")
+            thrifty = self._components.guard.model_copy(update={"policy": str(policy)})
+            self._materialise(f"{CORPUS}_release", dump, dataclasses.replace(self._components, guard=thrifty))
+        judged = history(self._guard, CORPUS)[-1]
+        return {"why": _closed(judged), "remedy": judged["remedy"]}
+
+    def _materialise(self, job: str, dump: str | None, parts: Components | None = None) -> bool:
+        definitions = (parts or self._components).definitions(self._place)
+        run = definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance, partition_key=dump, raise_on_error=False, run_config=QUIET
+        )
+        return bool(run.success)
+
+    def _row(self, arm: str, number: int, dump: str, step: str, *, released: bool) -> dict[str, Any]:
+        judged = history(self._guard, arm, step)[-1]
+        names = ("human_share", "rare_coverage", "distinct_2", "heldout_perplexity")
+        return {
+            "generation": number,
+            "dump": dump,
+            "ledger": self._ledger(arm, dump).to_json(),
+            **{name: judged["metrics"][name] for name in names},
+            "state": judged["state"],
+            "released": released,
+            "why": "" if released else _closed(judged),
+            "remedy": judged["remedy"],
+        }
+
+    def _ledger(self, arm: str, dump: str) -> Ledger:
+        steps = [latest(self._guard, f"{arm}/{step}/{dump}") for step in ("documents", "sifted")]
+        read, sifted = (step.ledger if step else None for step in steps)
+        if read is None:
+            raise GuardError(f"the demo's {arm} arm has no documents for {dump}; see the run in `make ui`")
+        return read.then(sifted) if sifted else read
+
+
+def _thrifty_policy() -> str:
+    from collapse_guard.catalogue import BUILT_IN_POLICIES  # noqa: PLC0415
+
+    text = BUILT_IN_POLICIES["default"].read_text(encoding="utf-8")
+    return text.replace("human_share: 0.30 ", f"human_share: {THRIFTY_SHARE} ")
+
+
+def _closed(judged: dict[str, Any]) -> str:
+    closed = [gate for gate in judged["gates"] if gate["outside"] == "block" and not gate["passed"]]
+    return "; ".join(
+        f"{gate['name']} {gate['value']:.2f} < {gate['low']}" for gate in closed if gate["value"] is not None
+    )
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True)
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    path.write_bytes(zstandard.compress(lines))
+
+
+def fresh_folder(out: Path) -> Path:
+    """Empty the demo's folder; refuses a folder that holds something else.
+
+    Args:
+        out: The folder.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        UsageError: The folder was not made by the demo.
+    """
+    if out.exists() and any(out.iterdir()):
+        if not (out / MARKER).is_file():
+            raise UsageError(f"{out} holds something that the demo did not make; give an empty folder with --root")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    return out.resolve()
+
+
+def run(
+    out: Path, generations: int, seed: int, show: Callable[[int, dict[str, Any], dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Run the demo.
+
+    Args:
+        out: Where it leaves everything.
+        generations: Training rounds; round 0 is trained on human pages alone.
+        seed: Fixes everything that is random.
+        show: Called after each generation with the rows of the unguarded and the guarded arm.
+
+    Returns:
+        `arms.guarded`, `arms.unguarded` (a row per generation) and `release`.
+    """
+    out = fresh_folder(out)
+    (out / MARKER).write_text(json.dumps({"generations": generations, "seed": seed}), encoding="utf-8")
+    demo = Demo(out, seed)
+    try:
+        demo.prepare(generations)
+        arms: dict[str, list[dict[str, Any]]] = {"guarded": [], "unguarded": []}
+        for number in range(generations):
+            unguarded, guarded = demo.generation(number)
+            arms["unguarded"].append(unguarded)
+            arms["guarded"].append(guarded)
+            show(number, unguarded, guarded)
+        return {"arms": arms, "release": demo.release(), "human_bytes": demo.human_bytes}
+    finally:
+        demo.close()

@@ -1,0 +1,101 @@
+"""How snapshots and judgements look in Dagster: metadata, check results, failures."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from collapse_guard.errors import GuardError
+from collapse_guard.report.plots import history_plot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from collapse_guard.judge import GateResult, Judgement
+    from collapse_guard.snapshot import Snapshot
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+MAX_REASONS = 20
+
+
+def check_spec(
+    name: str, asset: dg.AssetKey, description: str, *, partitions: dg.PartitionsDefinition[Any] | None, blocking: bool
+) -> dg.AssetCheckSpec:
+    """Declare a check that runs inside its asset's own step, partition by partition."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # partitioned checks; the dagster range is pinned for it
+        return dg.AssetCheckSpec(
+            name, asset=asset, description=description, partitions_def=partitions, blocking=blocking
+        )
+
+
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """Turn an expected error into a failure that is shown in one sentence and not retried."""
+    try:
+        yield
+    except GuardError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def materialised(
+    snapshot: Snapshot, asset: dg.AssetKey, extra: Mapping[str, Any] | None = None
+) -> dg.MaterializeResult[Any]:
+    """A materialisation that carries a snapshot's digest and counts, never its data."""
+    ledger = snapshot.ledger
+    reasons = sorted({**ledger.dropped, **ledger.quarantined}.items(), key=lambda item: -item[1])[:MAX_REASONS]
+    metadata: dict[str, Any] = {
+        "dagster/row_count": ledger.kept,
+        "collapse_guard/digest": snapshot.digest,
+        "collapse_guard/in": ledger.came_in,
+        "collapse_guard/kept": ledger.kept,
+        "collapse_guard/review": ledger.review,
+        "collapse_guard/dropped": sum(ledger.dropped.values()),
+        "collapse_guard/quarantined": sum(ledger.quarantined.values()),
+        "collapse_guard/reasons": dg.MetadataValue.md(_table(("reason", "documents"), reasons)),
+        **(extra or {}),
+    }
+    return dg.MaterializeResult(asset_key=asset, metadata=metadata, data_version=dg.DataVersion(snapshot.digest))
+
+
+def judgement_metadata(judgement: Judgement) -> dict[str, Any]:
+    """Every measured metric as a number under a stable name, so that the UI plots its trend."""
+    measured = {f"collapse_guard/{name}": value for name, value in judgement.metrics.items() if value is not None}
+    facts: dict[str, Any] = {
+        "collapse_guard/state": judgement.state,
+        "collapse_guard/findings": "; ".join(judgement.reasons),
+        "collapse_guard/policy_digest": judgement.policy_digest,
+    }
+    remedy = {"collapse_guard/remedy": judgement.remedy.sentence} if judgement.remedy else {}
+    return {**measured, **facts, **remedy}
+
+
+def plot_metadata(history: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
+    """The trend over dumps as an image."""
+    image = base64.b64encode(history_plot(history, title)).decode()
+    return {"collapse_guard/trend": dg.MetadataValue.md(f"![trend over dumps](data:image/png;base64,{image})")}
+
+
+def gate_check(gate: GateResult, asset: dg.AssetKey, policy_digest: str) -> dg.AssetCheckResult:
+    """One gate as a check result; what could not be measured has not passed."""
+    numbers = {"observed": gate.value, "low": gate.low, "high": gate.high, "baseline": gate.baseline}
+    return dg.AssetCheckResult(
+        check_name=f"gate_{gate.name}",
+        asset_key=asset,
+        passed=gate.passed,
+        severity=ERROR if gate.outside == "block" else WARN,
+        description=gate.sentence,
+        metadata={
+            **{f"collapse_guard/{name}": value for name, value in numbers.items() if value is not None},
+            "collapse_guard/policy_digest": policy_digest,
+        },
+    )
+
+
+def _table(header: tuple[str, str], rows: Sequence[tuple[str, int]]) -> str:
+    lines = [f"| {left} | {right:,} |" for left, right in rows] or ["| none | 0 |"]
+    return "\n".join([f"| {header[0]} | {header[1]} |", "| --- | ---: |", *lines])

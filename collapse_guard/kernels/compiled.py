@@ -1,0 +1,48 @@
+"""How kernels are compiled and where the machine code is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+import numba
+from numba.core.caching import FunctionCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+Int: TypeAlias = Any
+"""A machine integer; which kind, the compiler infers. Mixing uint64 and int64 gives a float: convert first."""
+
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+
+class _PackageCache(FunctionCache):
+    """Machine code on disk, valid for exactly these kernels.
+
+    numba looks only at the file of the function that it loads, but that function contains the helpers that it
+    calls, wherever they are written.
+    """
+
+    def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
+        return (*super()._index_key(sig, codegen), _SOURCES)  # type: ignore[no-untyped-call]  # numba's own
+
+
+def kernel(function: F) -> F:
+    """Compile a loop that runs without the interpreter's lock, and keep the machine code on disk.
+
+    numba looks for a writable place by itself: its configured folder, the package's `__pycache__`, the user's
+    cache folder. Where none can be written, every process compiles anew.
+
+    Returns:
+        The compiled function; its first call with new types compiles or loads it.
+    """
+    compiled: Any = numba.njit(nogil=True)(function)
+    with contextlib.suppress(RuntimeError):  # no folder can be written
+        compiled._cache = _PackageCache(function)  # type: ignore[no-untyped-call]  # noqa: SLF001 - numba's own
+    return cast("F", compiled)

@@ -1,0 +1,60 @@
+"""Plots of a corpus over its dumps, small enough for an event log."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+LINES = {
+    "rare_coverage": ("rare words covered", "#c2410c"),
+    "distinct_2": ("distinct bigrams", "#1d4ed8"),
+    "heldout_perplexity": ("held-out perplexity", "#6b21a8"),
+}
+HUMAN = ("human share of tokens", "#15803d")
+
+
+def history_plot(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Draw every metric, as a ratio to human text, and the human share, dump by dump.
+
+    Args:
+        history: Judgements as JSON with `dump`, oldest first.
+        title: Above the plot.
+
+    Returns:
+        A PNG of at most 30 KB.
+    """
+    figure = Figure(figsize=(7.2, 3.2), dpi=72, layout="constrained")
+    axes = figure.add_subplot()
+    dumps = [str(entry["dump"]) for entry in history]
+    for metric, (label, colour) in LINES.items():
+        _line(axes, dumps, [_ratio(entry, metric) for entry in history], label, colour)
+    _line(axes, dumps, [entry["metrics"].get("human_share") for entry in history], *HUMAN)
+    axes.axhline(1.0, color="#9ca3af", linewidth=1, linestyle="--")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_ylabel("ratio to human text; share", fontsize=8)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _ratio(entry: Mapping[str, Any], metric: str) -> float | None:
+    value, mean = entry["metrics"].get(metric), entry["baseline"].get(metric)
+    return value / mean if value is not None and mean else None
+
+
+def _line(axes: Axes, dumps: Sequence[str], values: Sequence[float | None], label: str, colour: str) -> None:
+    points = [float("nan") if value is None else value for value in values]
+    axes.plot(dumps, points, color=colour, marker="o", markersize=4, linewidth=1.8, label=label)

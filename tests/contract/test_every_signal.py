@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from collapse_guard.signals import Signal, column, compute
+
+DECLARATIONS = get_args(get_args(Signal)[0])
+ADAPTER = TypeAdapter(Signal)
+TEXTS = [
+    "",
+    " \t\n\n ",
+    "x",
+    "👩🏽",
+    "Some words, and a line.\n" * 40,
+    "lorem ipsum " * 87_382,
+    None,
+    "\x00\u200b",
+    "漢字",
+]
+
+every_signal = pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.kind)
+
+
+@every_signal
+def test_it_says_what_it_is(declaration):
+    summary = declaration.__doc__.partition("\n")[0]
+
+    assert summary.endswith(".")
+    assert declaration.source
+    assert declaration.unit
+    assert declaration.version >= 1
+    assert column(declaration()) == f"{declaration.kind}@{declaration.version}"
+
+
+@every_signal
+def test_it_survives_a_round_trip_through_json(declaration):
+    assert ADAPTER.validate_json(ADAPTER.dump_json(declaration())) == declaration()
+
+
+@every_signal
+def test_it_is_frozen_hashable_and_takes_no_other_parameter(declaration):
+    signal = declaration()
+
+    assert len({signal, declaration()}) == 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        signal.kind = "other"
+    with pytest.raises(ValidationError, match="unexpected"):
+        declaration(unheard_of=1)
+
+
+@every_signal
+def test_it_measures_anything_or_says_null(declaration):
+    found = compute(pa.array(TEXTS), [declaration()]).column(0)
+
+    assert found.type == pa.float64()
+    assert len(found) == len(TEXTS)
+    assert found[TEXTS.index(None)].as_py() is None
+    assert pc.all(pc.is_finite(found.drop_null())).as_py()
+
+
+@every_signal
+def test_a_row_depends_on_its_text_alone(declaration):
+    whole = compute(pa.array(TEXTS), [declaration()]).column(0).to_pylist()
+
+    for i in range(len(TEXTS)):
+        assert compute(pa.array(TEXTS).slice(i, 1), [declaration()]).column(0).to_pylist() == whole[i : i + 1]
+
+
+@every_signal
+def test_its_range_fits_its_unit(declaration):
+    found = compute(pa.array(TEXTS), [declaration()]).column(0).drop_null().to_pylist()
+
+    assert min(found, default=0) >= 0
+    if declaration.unit.startswith(("share of lines", "share of tokens", "probability")):
+        assert max(found, default=0) <= 1
