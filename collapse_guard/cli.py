@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from collapse_guard.errors import DamagedDataError, GateClosed, GuardError
 from collapse_guard.version import __version__
@@ -100,22 +99,10 @@ def _show(value: dict[str, Any], *, json_wanted: bool, text: str) -> None:
 
 
 def _show_snapshot(snapshot: Snapshot, *, json_wanted: bool) -> None:
+    from collapse_guard.report.tables import ledger_text
+
     facts = {"name": snapshot.name, "digest": snapshot.digest, "ledger": snapshot.ledger.to_json()}
     _show({**facts, "details": dict(snapshot.details)}, json_wanted=json_wanted, text=ledger_text(snapshot))
-
-
-def ledger_text(snapshot: Snapshot) -> str:
-    """A snapshot's ledger as lines for a terminal."""
-    ledger = snapshot.ledger
-    lines = [f"{snapshot.name}  {snapshot.digest[:12]}", f"  in           {ledger.came_in:>10,}"]
-    lines.append(f"  kept         {ledger.kept:>10,}")
-    lines.append(f"  review       {ledger.review:>10,}")
-    for word, counts in (("dropped", ledger.dropped), ("quarantined", ledger.quarantined)):
-        lines.append(f"  {word:<12} {sum(counts.values()):>10,}")
-        lines += [
-            f"    {reason:<30} {count:>8,}" for reason, count in sorted(counts.items(), key=lambda item: -item[1])
-        ]
-    return "\n".join(lines)
 
 
 def signing_key(path: Path) -> SigningKey:
@@ -222,16 +209,9 @@ def _candidate(where: dict[str, Any]) -> tuple[Store, Snapshot]:
     return store, _latest(store, f"{where['corpus']}/candidate/{where['dump']}", "mix")
 
 
-def judgement_table(judgement: Judgement) -> Table:
-    """Every gate with its value and bound."""
-    table = Table("gate", "value", "low", "high", "outside", "passed", box=None)
-    for gate in judgement.gates:
-        numbers = ("-" if number is None else f"{number:.3f}" for number in (gate.value, gate.low, gate.high))
-        table.add_row(gate.name, *numbers, gate.outside, "[green]yes[/]" if gate.passed else "[red]no[/]")
-    return table
-
-
 def _show_judgement(judgement: Judgement, extra: dict[str, Any], *, json_wanted: bool) -> None:
+    from collapse_guard.report.tables import judgement_table
+
     if json_wanted:
         click.echo(json.dumps({**judgement.to_json(), **extra}))
         return
@@ -377,7 +357,7 @@ def signals(*, as_json: bool) -> None:
     from collapse_guard.metrics import METRICS
     from collapse_guard.signals import describe
 
-    rows = [vars(row) for row in describe()]
+    rows = [row._asdict() for row in describe()]
     metrics = [
         {"kind": kind, "version": metric.version, "unit": metric.unit, "summary": (metric.__doc__ or "").strip()}
         for kind, metric in METRICS.items()
@@ -405,8 +385,9 @@ def sweep(root: Path, *, as_json: bool) -> None:
 def demo(root: Path, generations: int, seed: int, *, as_json: bool) -> None:
     """Watch a model collapse, and the guard prevent it, on this machine's own documentation."""
     from collapse_guard.components.demonstration import run
+    from collapse_guard.report.tables import DemoTable
 
-    rows = DemoTable()
+    rows = DemoTable(screen)
     with notes.status("reading this machine's documentation") as status:
 
         def show(number: int, unguarded: dict[str, Any], guarded: dict[str, Any]) -> None:
@@ -421,48 +402,4 @@ def demo(root: Path, generations: int, seed: int, *, as_json: bool) -> None:
     where = result["release"]
     screen.print(f"\nThe newest release is {where['digest'][:12]} ({where['dump']}) in {where['root']}. Open it with:")
     screen.print(f"  collapse_guard.open_release({where['root']!r}, {where['name']!r}).to_pandas()", markup=False)
-    screen.print("Look at the runs, checks and plots with:\n  make ui")
-
-
-class DemoTable:
-    """The demo's rows, printed as they come."""
-
-    COLUMNS = (
-        ("gen", 3), ("arm", 10), ("in", 6), ("kept", 6), ("dropped", 8), ("quarant.", 9), ("human", 6),
-        ("rare words", 11), ("distinct-2", 11), ("perplexity", 11), ("state", 13), ("outcome", 0),
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self._started = False
-
-    def show(self, unguarded: dict[str, Any], guarded: dict[str, Any]) -> None:
-        """Print the rows of one generation, refusals between them."""
-        if not self._started:
-            self._line([name for name, _ in self.COLUMNS], "bold")
-            self._started = True
-        self._row("unguarded", unguarded)
-        for refusal in guarded.get("refusals", ()):
-            human, share = refusal["remedy"]["human_tokens_to_add"], refusal["remedy"]["resulting_share"]
-            screen.print(
-                f"     [red]first try REFUSED: {refusal['why']}[/]; remedy: add {human:,} human tokens for {share:.2f}"
-            )
-        self._row("guarded", guarded)
-
-    def _row(self, arm: str, row: dict[str, Any]) -> None:
-        ledger = row["ledger"]
-        outcome = "released" if row["released"] else f"refused: {row['why']}"
-        cells = [
-            str(row["generation"]), arm, f"{ledger['in']:,}", f"{ledger['kept']:,}",
-            f"{sum(ledger['dropped'].values()):,}", f"{sum(ledger['quarantined'].values()):,}",
-            f"{row['human_share']:.2f}", f"{row['rare_coverage']:.3f}", f"{row['distinct_2']:.3f}",
-            f"{row['heldout_perplexity']:,.0f}", row["state"], outcome,
-        ]  # fmt: skip
-        self._line(cells, "green" if row["released"] else "yellow")
-
-    def _line(self, cells: list[str], style: str) -> None:
-        widths = [width for _, width in self.COLUMNS]
-        text = " ".join(
-            f"{cell:<{width}}" if index in {1, 10, 11} else f"{cell:>{width}}"
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        screen.print(text, style=style, markup=False)
+    screen.print(f"Look at the runs, checks and plots with:\n  make ui DEMO={root}", markup=False)

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -356,10 +357,10 @@ def find_remedy(
     """
     failed = [gate for gate in gates if gate.metric == "human_share" and not gate.passed]
     total, human = sum(tokens.values()), tokens.get(HUMAN_VERIFIED, 0)
-    share = max([policy.mix.human_share, *(gate.low or 0.0 for gate in failed)])
+    share = Fraction(str(max([policy.mix.human_share, *(gate.low or 0.0 for gate in failed)])))
     if not failed or not total or share >= 1:
         return None
     add = max(0, math.ceil((share * total - human) / (1 - share)))
-    remove = min(total - human, max(0, math.ceil(total - human / share)))
+    remove = max(0, math.ceil(total - human / share))
     epochs = (human + add) / reservoir.tokens if reservoir.tokens else math.inf
     return Remedy(add, remove, (human + add) / (total + add), epochs, epochs <= policy.mix.max_epochs)

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from collapse_guard.kernels.language import languages
 from collapse_guard.signals import column, describe, resolve
+from collapse_guard.signals.language import CODES
 
 
 def test_a_column_is_named_by_kind_and_version():
@@ -64,3 +66,12 @@ def test_reading_a_policy_does_not_load_the_compiler():
     code = "import sys, collapse_guard.signals as s; s.resolve('word_count'); print('numba' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_known_languages_are_those_of_the_model() -> None:
+    assert set(languages()) == CODES
+
+
+def test_an_unknown_language_is_refused_when_the_policy_is_read() -> None:
+    with pytest.raises(ValueError, match="language 'english' is unknown"):
+        resolve({"kind": "language_probability", "languages": ["english"]})

@@ -17,7 +17,7 @@ from collapse_guard.components.showing import (
     WARN,
     check_spec,
     failures,
-    gate_check,
+    gate_checks,
     judgement_metadata,
     materialised,
     plot_metadata,
@@ -75,7 +75,6 @@ class CorpusGuard(dg.Component, dg.Model, dg.Resolvable):
         job = dg.define_asset_job(
             f"{self.name}_release",
             selection=[dg.AssetKey([self.name, step]) for step in STEPS],
-            partitions_def=guard.partitions,
             description=f"Take one dump of {self.name} from its files to a release, or to a refusal.",
         )
         return dg.Definitions(
@@ -228,10 +227,10 @@ class _Guard:
                 reservoir = open_reservoir(self.place.store(self.component.reservoir))
                 snapshot = mix(self.store, reservoir, self.component.name, context.partition_key, self.policy)
                 judgement = judge(self.store, snapshot, reservoir, self.policy)
-            yield from (gate_check(gate, key, judgement.policy_digest) for gate in judgement.gates)
+            yield from gate_checks(judgement, key)
             yield _state_check(judgement, key)
             trend = plot_metadata(history(self.store, self.component.name), f"{self.component.name}, dump by dump")
-            yield materialised(snapshot, key, {**judgement_metadata(judgement), **trend})
+            yield materialised(snapshot, key, {**trend, **judgement_metadata(judgement)})
 
         return candidate  # type: ignore[no-any-return]
 

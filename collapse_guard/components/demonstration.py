@@ -63,7 +63,7 @@ class Components:
 
 
 def components(out: str) -> Components:
-    """The same components as the YAML in the project's `demo/`, with everything below one folder."""
+    """The same components as the YAML in the project's `collapse_guard/defs/`, with everything below one folder."""
     guard, reservoir, key = f"{out}/guard", f"{out}/reservoir", f"{out}/signing.pem"
     return Components(
         HumanReservoir(
@@ -144,9 +144,10 @@ class Demo:
 
     def _scrape(self, arm: str, number: int, dump: str) -> None:
         pages: list[str] = []
-        if number:
-            model = NgramModel.load(model_file(self.out / "models", arm, f"dump-{number - 1:02d}"))
-            pages = model.write_pages(
+        models = [model_file(self.out / "models", arm, f"dump-{earlier:02d}") for earlier in range(number)]
+        newest = next((path for path in reversed(models) if path.is_file()), None)
+        if newest:
+            pages = NgramModel.load(newest).write_pages(
                 SYNTHETIC_PAGES, words=PAGE_WORDS, seed=self._seed * 1000 + number, sharpness=SHARPNESS
             )
         write_scrape(

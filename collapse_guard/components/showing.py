@@ -49,6 +49,7 @@ def materialised(
     ledger = snapshot.ledger
     reasons = sorted({**ledger.dropped, **ledger.quarantined}.items(), key=lambda item: -item[1])[:MAX_REASONS]
     metadata: dict[str, Any] = {
+        **(extra or {}),
         "dagster/row_count": ledger.kept,
         "collapse_guard/digest": snapshot.digest,
         "collapse_guard/in": ledger.came_in,
@@ -57,7 +58,6 @@ def materialised(
         "collapse_guard/dropped": sum(ledger.dropped.values()),
         "collapse_guard/quarantined": sum(ledger.quarantined.values()),
         "collapse_guard/reasons": dg.MetadataValue.md(_table(("reason", "documents"), reasons)),
-        **(extra or {}),
     }
     return dg.MaterializeResult(asset_key=asset, metadata=metadata, data_version=dg.DataVersion(snapshot.digest))
 
@@ -71,7 +71,7 @@ def judgement_metadata(judgement: Judgement) -> dict[str, Any]:
         "collapse_guard/policy_digest": judgement.policy_digest,
     }
     remedy = {"collapse_guard/remedy": judgement.remedy.sentence} if judgement.remedy else {}
-    return {**measured, **facts, **remedy}
+    return {**facts, **remedy, **measured}
 
 
 def plot_metadata(history: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
@@ -80,19 +80,25 @@ def plot_metadata(history: Sequence[Mapping[str, Any]], title: str) -> dict[str,
     return {"collapse_guard/trend": dg.MetadataValue.md(f"![trend over dumps](data:image/png;base64,{image})")}
 
 
-def gate_check(gate: GateResult, asset: dg.AssetKey, policy_digest: str) -> dg.AssetCheckResult:
-    """One gate as a check result; what could not be measured has not passed."""
+def gate_checks(judgement: Judgement, asset: dg.AssetKey, *, may_block: bool = True) -> Iterator[dg.AssetCheckResult]:
+    """Every gate as a check result; where the remedy is about a gate, the result carries it."""
+    for gate in judgement.gates:
+        remedy = judgement.remedy if gate.metric == "human_share" and not gate.passed else None
+        facts = {"policy_digest": judgement.policy_digest, **({"remedy": remedy.sentence} if remedy else {})}
+        yield _gate_check(gate, asset, facts, ERROR if may_block and gate.outside == "block" else WARN)
+
+
+def _gate_check(
+    gate: GateResult, asset: dg.AssetKey, facts: Mapping[str, str], severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckResult:
     numbers = {"observed": gate.value, "low": gate.low, "high": gate.high, "baseline": gate.baseline}
     return dg.AssetCheckResult(
         check_name=f"gate_{gate.name}",
         asset_key=asset,
         passed=gate.passed,
-        severity=ERROR if gate.outside == "block" else WARN,
+        severity=severity,
         description=gate.sentence,
-        metadata={
-            **{f"collapse_guard/{name}": value for name, value in numbers.items() if value is not None},
-            "collapse_guard/policy_digest": policy_digest,
-        },
+        metadata={f"collapse_guard/{name}": value for name, value in {**numbers, **facts}.items() if value is not None},
     )
 
 

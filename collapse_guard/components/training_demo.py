@@ -10,9 +10,16 @@ from pydantic import Field
 
 from collapse_guard.components.corpus_guard import STEPS
 from collapse_guard.components.settings import Place
-from collapse_guard.components.showing import WARN, check_spec, failures, gate_check, judgement_metadata, materialised
+from collapse_guard.components.showing import (
+    check_spec,
+    failures,
+    gate_checks,
+    judgement_metadata,
+    materialised,
+    plot_metadata,
+)
 from collapse_guard.ingest import ingest
-from collapse_guard.judge import Sample, Yardstick, judge_sample, keep_judgement
+from collapse_guard.judge import Sample, Yardstick, history, judge_sample, keep_judgement
 from collapse_guard.metrics import Tokens
 from collapse_guard.provenance import UNKNOWN
 from collapse_guard.release import open_release
@@ -54,8 +61,8 @@ class TrainingDemo(dg.Component, dg.Model, dg.Resolvable):
         ]
         guarded = [dg.AssetKey([self.corpus, step]) for step in (*STEPS, "trained_model")]
         jobs = [
-            dg.define_asset_job(f"{UNGUARDED}_training", selection=[scrape, model], partitions_def=partitions),
-            dg.define_asset_job(f"{self.corpus}_training", selection=guarded, partitions_def=partitions),
+            dg.define_asset_job(f"{UNGUARDED}_training", selection=[scrape, model]),
+            dg.define_asset_job(f"{self.corpus}_training", selection=guarded),
         ]
         return dg.Definitions(assets=assets, jobs=jobs)
 
@@ -115,10 +122,9 @@ class TrainingDemo(dg.Component, dg.Model, dg.Resolvable):
                 sample = Sample(Tokens.of((table["text"] for table in tables), yardstick.budget), tokens)
                 judgement = judge_sample(store, documents.digest, sample, yardstick, policy)
                 keep_judgement(store, documents, judgement)
-            for gate in judgement.gates:
-                result = gate_check(gate, key, judgement.policy_digest)
-                yield result._replace(severity=WARN)
-            yield materialised(documents, key, judgement_metadata(judgement))
+            yield from gate_checks(judgement, key, may_block=False)
+            trend = plot_metadata(history(store, UNGUARDED, "documents"), f"{UNGUARDED}, dump by dump")
+            yield materialised(documents, key, {**trend, **judgement_metadata(judgement)})
 
         return scrape
 

@@ -31,19 +31,19 @@ def history_plot(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
     Returns:
         A PNG of at most 30 KB.
     """
-    figure = Figure(figsize=(7.2, 3.2), dpi=72, layout="constrained")
+    figure = Figure(figsize=(8, 3.6), dpi=88, layout="constrained")
     axes = figure.add_subplot()
     dumps = [str(entry["dump"]) for entry in history]
     for metric, (label, colour) in LINES.items():
         _line(axes, dumps, [_ratio(entry, metric) for entry in history], label, colour)
     _line(axes, dumps, [entry["metrics"].get("human_share") for entry in history], *HUMAN)
     axes.axhline(1.0, color="#9ca3af", linewidth=1, linestyle="--")
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.set_ylabel("ratio to human text; share", fontsize=8)
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_ylabel("ratio to human text; share", fontsize=9)
     axes.set_ylim(bottom=0)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    figure.legend(loc="outside right center", fontsize=9, frameon=False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png")

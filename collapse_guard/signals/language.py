@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from collapse_guard.kernels.counts import Family
@@ -16,7 +16,25 @@ if TYPE_CHECKING:
 
     from collapse_guard.signals.batch import Batch
 
-Code = Annotated[str, StringConstraints(pattern="^[a-z]{2,3}$")]
+CODES = frozenset(
+    (
+        "af am ar as az be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr fy ga gd gl gu ha he hi hr ht hu hy "
+        "id ig is it ja jv ka kk km kn ko ku ky la lg ln lo lt lv mg mk ml mn mr ms my ne nl no om or pa pl ps pt qu "
+        "ro ru sa si sk sl so sq sr sv sw ta te th tl tr ug uk ur uz vi xh yo zh zu zxx ace bcl dz ext gcf gom grc "
+        "gug hbo kik nso pcm rw se sn st an ary crh fo fuv gcr guw kab lb lij ltg uzs wa sdh arz ba mt nn oc tg tk tt "
+        "vec vo wuu yue "
+    ).split()
+)
+"""The languages that py3langid's model tells apart: ISO 639 codes, `zxx` for no language."""
+
+
+def _known(code: str) -> str:
+    if code not in CODES:
+        raise ValueError(f"language {code!r} is unknown; codes are such as 'en', 'de' or 'zh' (ISO 639)")
+    return code
+
+
+Code = Annotated[str, AfterValidator(_known)]
 
 
 def _in_order(codes: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,85 @@
+"""Ledgers, judgements and the demo as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from collapse_guard.judge import Judgement
+    from collapse_guard.snapshot import Snapshot
+
+
+def ledger_text(snapshot: Snapshot) -> str:
+    """A snapshot's ledger as lines, the largest reasons first."""
+    ledger = snapshot.ledger
+    lines = [f"{snapshot.name}  {snapshot.digest[:12]}", f"  in           {ledger.came_in:>10,}"]
+    lines.append(f"  kept         {ledger.kept:>10,}")
+    lines.append(f"  review       {ledger.review:>10,}")
+    for word, counts in (("dropped", ledger.dropped), ("quarantined", ledger.quarantined)):
+        lines.append(f"  {word:<12} {sum(counts.values()):>10,}")
+        lines += [
+            f"    {reason:<30} {count:>8,}" for reason, count in sorted(counts.items(), key=lambda item: -item[1])
+        ]
+    return "\n".join(lines)
+
+
+def judgement_table(judgement: Judgement) -> Table:
+    """Every gate with its value and bound."""
+    table = Table("gate", "value", "low", "high", "outside", "passed", box=None)
+    for gate in judgement.gates:
+        numbers = ("-" if number is None else f"{number:.3f}" for number in (gate.value, gate.low, gate.high))
+        table.add_row(gate.name, *numbers, gate.outside, "[green]yes[/]" if gate.passed else "[red]no[/]")
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+class DemoTable:
+    """The demo's rows, printed as they come; a WARC's own records, such as requests, are not counted as pages."""
+
+    COLUMNS = (
+        ("gen", 3), ("arm", 10), ("in", 6), ("kept", 6), ("dropped", 8), ("quarant.", 9), ("human", 6),
+        ("rare words", 11), ("distinct-2", 11), ("perplexity", 11), ("state", 13), ("outcome", 0),
+    )  # fmt: skip
+
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+        self._started = False
+
+    def show(self, unguarded: dict[str, Any], guarded: dict[str, Any]) -> None:
+        """Print the rows of one generation, refusals between them."""
+        if not self._started:
+            self._line([name for name, _ in self.COLUMNS], "bold")
+            self._started = True
+        self._row("unguarded", unguarded)
+        for refusal in guarded.get("refusals", ()):
+            human, share = refusal["remedy"]["human_tokens_to_add"], refusal["remedy"]["resulting_share"]
+            self._screen.print(
+                f"     [red]first try REFUSED: {refusal['why']}[/]; remedy: add {human:,} human tokens for {share:.2f}"
+            )
+        self._row("guarded", guarded)
+
+    def _row(self, arm: str, row: dict[str, Any]) -> None:
+        ledger, own = row["ledger"], row["ledger"]["dropped"].get("not_a_page", 0)
+        outcome = "released" if row["released"] else f"refused: {row['why']}"
+        cells = [
+            str(row["generation"]), arm, f"{ledger['in'] - own:,}", f"{ledger['kept']:,}",
+            f"{sum(ledger['dropped'].values()) - own:,}", f"{sum(ledger['quarantined'].values()):,}",
+            _number(row["human_share"], ".2f"), _number(row["rare_coverage"], ".3f"),
+            _number(row["distinct_2"], ".3f"), _number(row["heldout_perplexity"], ",.0f"), row["state"], outcome,
+        ]  # fmt: skip
+        self._line(cells, "green" if row["released"] else "yellow")
+
+    def _line(self, cells: list[str], style: str) -> None:
+        widths = [width for _, width in self.COLUMNS]
+        text = " ".join(
+            f"{cell:<{width}}" if index in {1, 10, 11} else f"{cell:>{width}}"
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        self._screen.print(text, style=style, markup=False)
