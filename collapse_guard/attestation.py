@@ -6,7 +6,6 @@ Sources: in-toto Attestation Framework v1 (Statement); DSSE protocol v1 (pre-aut
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,6 +60,11 @@ class PublicKey:
         return sha256_hex(self.raw)
 
 
+def key_in(home: Path) -> Path:
+    """Where a user's signing key lies unless another file is named."""
+    return home / ".config" / "collapse_guard" / "signing.pem"
+
+
 def create_key(path: Path) -> SigningKey:
     """Make a signing key and write it to a new file that only its owner can read (PEM, PKCS #8)."""
     key = Ed25519PrivateKey.generate()
@@ -109,8 +113,7 @@ def trust(store: Store, key: PublicKey) -> None:
     Raises:
         UsageError: The store already trusts another key.
     """
-    entry = canonical_json({"keyid": key.keyid, "ed25519": base64.b64encode(key.raw).decode()})
-    if store.put_if_absent(TRUST_KEY, entry) == "created":
+    if store.put_if_absent(TRUST_KEY, _trust_entry(key)) == "created":
         return
     trusted = trusted_key(store)
     if trusted.keyid != key.keyid:
@@ -134,15 +137,19 @@ def trusted_key(store: Store) -> PublicKey:
     """
     if store.head(TRUST_KEY) is None:
         raise DamagedDataError(f"{store.root}: no key is trusted here, so nothing in it can be verified")
+    entry = store.read(TRUST_KEY)
     try:
-        entry = json.loads(store.read(TRUST_KEY))
-        key = PublicKey(Ed25519PublicKey.from_public_bytes(base64.b64decode(entry["ed25519"], validate=True)))
-        keyid = entry["keyid"]
+        raw = base64.b64decode(json.loads(entry)["ed25519"], validate=True)
+        key = PublicKey(Ed25519PublicKey.from_public_bytes(raw))
     except (ValueError, KeyError, TypeError):
         raise DamagedDataError(f"{store.root}: {TRUST_KEY} was changed and names no key") from None
-    if key.keyid != keyid:
+    if _trust_entry(key) != entry:
         raise DamagedDataError(f"{store.root}: {TRUST_KEY} was changed: key and name do not belong together")
     return key
+
+
+def _trust_entry(key: PublicKey) -> bytes:
+    return canonical_json({"keyid": key.keyid, "ed25519": base64.b64encode(key.raw).decode()})
 
 
 def sign(key: SigningKey, subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]) -> bytes:
@@ -165,12 +172,15 @@ def sign(key: SigningKey, subjects: Mapping[str, str], predicate_type: str, pred
             "predicate": dict(predicate),
         }
     )
-    signature = key.private.sign(_encode(payload))
+    return _envelope(payload, key.private.sign(_encode(payload)), key.public)
+
+
+def _envelope(payload: bytes, signature: bytes, key: PublicKey) -> bytes:
     return canonical_json(
         {
             "payload": base64.b64encode(payload).decode(),
             "payloadType": PAYLOAD_TYPE,
-            "signatures": [{"keyid": key.public.keyid, "sig": base64.b64encode(signature).decode()}],
+            "signatures": [{"keyid": key.keyid, "sig": base64.b64encode(signature).decode()}],
         }
     )
 
@@ -196,16 +206,16 @@ def verify(envelope: bytes, key: PublicKey, where: str) -> Statement:
         The statement.
 
     Raises:
-        DamagedDataError: The envelope is malformed, or no signature on it is by this key over these bytes.
+        DamagedDataError: The envelope is malformed, or is not exactly what this key signs.
     """
     try:
         value = json.loads(envelope)
         payload = base64.b64decode(value["payload"], validate=True)
-        signatures = [base64.b64decode(entry["sig"], validate=True) for entry in value["signatures"]]
-        canonical = canonical_json(value) == envelope and value["payloadType"] == PAYLOAD_TYPE
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        signature = base64.b64decode(value["signatures"][0]["sig"], validate=True)
+    except (ValueError, KeyError, TypeError, IndexError):
         raise DamagedDataError(f"{where} is no signed statement") from None
-    if not canonical or not any(_is_valid(key, signature, payload) for signature in signatures):
+    # Compared whole, because nothing else covers the key's name and the spare bits of Base64.
+    if _envelope(payload, signature, key) != envelope or not _is_valid(key, signature, payload):
         raise DamagedDataError(f"{where}: no signature on it is by the trusted key {key.keyid[:16]} over these bytes")
     statement = json.loads(payload)
     subjects = {subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]}

@@ -19,7 +19,9 @@ from collapse_guard.errors import DamagedDataError, GateClosed, GuardError
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rich.status import Status
 
     from collapse_guard.attestation import SigningKey
     from collapse_guard.judge import Judgement
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collapse_guard.store import Store
 
 F = TypeVar("F", bound="Callable[..., Any]")
+T = TypeVar("T")
+R = TypeVar("R")
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 screen = Console(highlight=False, soft_wrap=True)
@@ -53,8 +57,7 @@ key = click.option(
     "--key",
     type=PATH,
     envvar="COLLAPSE_GUARD_KEY",
-    default=Path.home() / ".config" / "collapse_guard" / "signing.pem",
-    help="Ed25519 private key (PEM); made on first use.",
+    help="Ed25519 private key (PEM); by default one in your configuration folder, made on first use.",
 )
 at_corpus = _options(root, corpus, dump, as_json)
 
@@ -105,15 +108,32 @@ def _show_snapshot(snapshot: Snapshot, *, json_wanted: bool) -> None:
     _show({**facts, "details": dict(snapshot.details)}, json_wanted=json_wanted, text=ledger_text(snapshot))
 
 
-def signing_key(path: Path) -> SigningKey:
+def signing_key(named: Path | None) -> SigningKey:
     """Load the signing key, or make it on first use and say so."""
-    from collapse_guard.attestation import create_key, load_key
+    from collapse_guard.attestation import create_key, key_in, load_key
 
+    path = named or key_in(Path.home())
     if path.exists():
         return load_key(path)
     made = create_key(path)
     notes.print(f"made a new signing key at {path}; keep it secret and back it up")
     return made
+
+
+class WatchedEngine:
+    """An engine that says on the terminal how many shards are done."""
+
+    def __init__(self, status: Status, snapshot: Snapshot) -> None:
+        self._status = status
+        self._shards = len(snapshot.with_role("documents"))
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield the function of every item, in order."""
+        from collapse_guard.engine import LocalEngine
+
+        for done, result in enumerate(LocalEngine().map(function, items), start=1):
+            self._status.update(f"measured {done:,} of {self._shards:,} shards")
+            yield result
 
 
 def _store(path: Path) -> Store:
@@ -146,9 +166,15 @@ def ingest(inputs: tuple[str, ...], fields: tuple[str, ...], workers: int, **whe
     if malformed:
         raise UsageError(f"--field {malformed[0]}: write NAME=COLUMN, such as text=raw_content")
     renamed = dict(field.split("=", 1) for field in fields)
-    with notes.status("reading"):
+    with notes.status("reading") as status:
         snapshot = reading.ingest(
-            _store(where["root"]), where["corpus"], where["dump"], inputs, fields=renamed, workers=workers
+            _store(where["root"]),
+            where["corpus"],
+            where["dump"],
+            inputs,
+            fields=renamed,
+            workers=workers,
+            progress=lambda documents: status.update(f"reading: {documents:,} documents so far"),
         )
     _show_snapshot(snapshot, json_wanted=where["as_json"])
     if not snapshot.ledger.kept and snapshot.ledger.quarantined:
@@ -166,8 +192,8 @@ def measure(policy: str, **where: Any) -> None:
     store = _store(where["root"])
     documents = _latest(store, f"{where['corpus']}/documents/{where['dump']}", "ingest")
     rules = load_policy(policy)
-    with notes.status(f"measuring {documents.ledger.kept:,} documents"):
-        snapshot = measure_snapshot(store, documents, rules)
+    with notes.status("measuring") as status:
+        snapshot = measure_snapshot(store, documents, rules, WatchedEngine(status, documents))
     _show_snapshot(snapshot, json_wanted=where["as_json"])
 
 
@@ -183,8 +209,10 @@ def sift(policy: str, **where: Any) -> None:
     store = _store(where["root"])
     documents = _latest(store, f"{where['corpus']}/documents/{where['dump']}", "ingest")
     rules = load_policy(policy)
-    with notes.status("sifting"):
-        snapshot = sift_snapshot(store, measure_snapshot(store, documents, rules), rules)
+    with notes.status("measuring") as status:
+        measured = measure_snapshot(store, documents, rules, WatchedEngine(status, documents))
+        status.update("sifting")
+        snapshot = sift_snapshot(store, measured, rules)
     _show_snapshot(snapshot, json_wanted=where["as_json"])
 
 
@@ -244,7 +272,7 @@ def judge(policy: str, reservoir: Path, **where: Any) -> None:
 @policy
 @reservoir
 @key
-def release(policy: str, reservoir: Path, key: Path, **where: Any) -> None:
+def release(policy: str, reservoir: Path, key: Path | None, **where: Any) -> None:
     """Judge the candidate and release it, signed, if every gate is open."""
     from collapse_guard.catalogue import load_policy
     from collapse_guard.release import release as run
@@ -307,7 +335,7 @@ def reservoir_group() -> None:
 @click.option("--batch", default="all", show_default=True, help="A name for this delivery.")
 @key
 @as_json
-def admit(inputs: tuple[str, ...], root: Path, batch: str, key: Path, *, as_json: bool, **said: str) -> None:
+def admit(inputs: tuple[str, ...], root: Path, batch: str, key: Path | None, *, as_json: bool, **said: str) -> None:
     """Admit documents, signed: who, when, why, licence."""
     from collapse_guard import ingest as reading
     from collapse_guard.reservoir import Admission

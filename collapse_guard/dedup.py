@@ -30,7 +30,7 @@ KEYS = pa.schema(
 )
 FOUND = pa.schema([pa.field("shard", pa.int32()), pa.field("row", pa.int32()), pa.field("duplicate_of", pa.string())])
 
-ROWS_PER_BUCKET = 500_000
+ROWS_PER_BUCKET = 50_000
 SHARDS_PER_BUCKET = 64
 _ORDER = [(name, "ascending", "at_end") for name in ("text_sha256", "rank", "captured_at", "id", "shard", "row")]
 
@@ -110,7 +110,8 @@ def later_copies(keys: pa.Table) -> pa.Table:
     keys = keys.take(pc.sort_indices(keys, sort_keys=_ORDER)).combine_chunks()
     digests = keys["text_sha256"]
     first = np.ones(keys.num_rows, bool)
-    first[1:] = pc.not_equal(digests.slice(1), digests.slice(0, keys.num_rows - 1)).to_numpy()
+    changes = pc.not_equal(digests.slice(1), digests.slice(0, keys.num_rows - 1))
+    first[1:] = pc.fill_null(changes, True).to_numpy()  # noqa: FBT003 - documents without a text are copies of nothing
     chosen = np.maximum.accumulate(np.where(first, np.arange(keys.num_rows), 0))
     copies = np.flatnonzero(~first)
     kept = keys["id"].take(pa.array(chosen[copies]))

@@ -140,6 +140,15 @@ class Judgement:
             "sampled_tokens": self.sampled_tokens,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Judgement:
+        """Read a judgement back from the attestation that it was signed in."""
+        told = {name: value[name] for name in value.keys() - {"passed"}}
+        told["reasons"] = tuple(value["reasons"])
+        told["gates"] = tuple(GateResult(**gate) for gate in value["gates"])
+        told["remedy"] = Remedy(**value["remedy"]) if value["remedy"] else None
+        return cls(**told)
+
     def refusal(self) -> str:
         """Why the gate is closed, and the remedy."""
         closed = [gate.sentence for gate in self.gates if gate.outside == "block" and not gate.passed]
@@ -279,9 +288,14 @@ def judge_sample(store: Store, digest: str, corpus: Sample, yardstick: Yardstick
     )
     state, reasons = decide_state(metrics, baseline)
     if not enough:
-        reasons = (f"only {sampled:,} tokens could be sampled; {MINIMUM_TOKENS:,} are needed to certify anything",)
+        reasons = (_too_few(sampled, yardstick.budget),)
     remedy = find_remedy(corpus.origin_tokens, gates, yardstick.reservoir, policy)
     return Judgement(digest, policy.digest, state, reasons, gates, remedy, metrics, baseline, sampled)
+
+
+def _too_few(sampled: int, budget: int) -> str:
+    short = "the reservoir is too small to compare with" if budget < MINIMUM_TOKENS else "the corpus is too small"
+    return f"{short}: {sampled:,} words could be compared, {MINIMUM_TOKENS:,} are needed to certify anything"
 
 
 def origin_tokens(store: Store, candidate: Snapshot) -> dict[str, int]:

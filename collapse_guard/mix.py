@@ -233,8 +233,7 @@ def make_plan(offers: Offers, wanted: Mix) -> Plan:
         GateClosed: The reservoir cannot meet the share as the policy asks.
     """
     share = Fraction(str(wanted.human_share))
-    budget = offers.pool_tokens if wanted.tokens is None else math.floor((1 - share) * wanted.tokens)
-    pool = _pool_cut(offers, budget, wanted.seed)
+    pool = _pool_cut(offers, _pool_budget(offers, share, wanted), wanted.seed)
     needed = _human_needed(pool.tokens, share, wanted, offers)
     if needed > offers.human_tokens and wanted.on_exhausted == "shrink_synthetic":
         pool = _pool_cut(offers, math.floor(offers.human_tokens * (1 - share) / share), wanted.seed)
@@ -245,8 +244,14 @@ def make_plan(offers: Offers, wanted: Mix) -> Plan:
     return Plan(pool, tuple(_reservoir_cuts(offers, needed, wanted.seed)))
 
 
+def _pool_budget(offers: Offers, share: Fraction, wanted: Mix) -> int:
+    if share == 1:
+        return 0
+    return offers.pool_tokens if wanted.tokens is None else math.floor((1 - share) * wanted.tokens)
+
+
 def _pool_cut(offers: Offers, budget: int, seed: int) -> Cut:
-    return find_cut(partial(offers.eligible, POOL), budget, seed)
+    return find_cut(partial(offers.eligible, POOL), budget, seed) if budget else NOTHING
 
 
 def _human_needed(pool_tokens: int, share: Fraction, wanted: Mix, offers: Offers) -> int:

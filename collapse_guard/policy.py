@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Location = tuple[str | int, ...]
 
 STRICT = ConfigDict(extra="forbid")
+EXACT = 2**53
+"""Above it JSON does not say every whole number."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 T = TypeVar("T")
@@ -68,7 +70,7 @@ class Pack:
     """A named, versioned list of rules."""
 
     name: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, lt=EXACT)]
     source: str
     rules: tuple[Rule, ...]
 
@@ -99,10 +101,10 @@ class Mix:
     """
 
     human_share: Annotated[float, Field(gt=0, le=1)] = 0.30
-    tokens: Annotated[int, Field(gt=0)] | None = None
+    tokens: Annotated[int, Field(gt=0, lt=EXACT)] | None = None
     max_epochs: Annotated[int, Field(ge=1, le=16)] = 4
     on_exhausted: Literal["fail", "shrink_synthetic", "repeat"] = "fail"
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Annotated[int, Field(ge=0, lt=EXACT)] = 0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -197,6 +199,8 @@ def _read_pack(source: _Source, index: int, names: Names) -> Pack:
     path = known.get(wanted, source.path.parent / wanted)
     if not path.is_file():
         raise source.error(place, f"pack {wanted!r} is unknown and is no file; " + suggest(wanted, known))
+    if path.samefile(source.path):
+        raise source.error(place, f"{wanted!r} is this policy itself; name a pack. " + suggest(wanted, known))
     pack_source = _Source.read(path)
     pack = pack_source.validate(_packs, pack_source.content)
     pack_source.check_each(("rules",), [rule.signal for rule in pack.rules], names.check_signal, "signal")

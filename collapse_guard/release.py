@@ -12,7 +12,7 @@ import pyarrow as pa
 from collapse_guard import attestation
 from collapse_guard.canonical import sha256_hex
 from collapse_guard.errors import DamagedDataError, GateClosed
-from collapse_guard.judge import judge
+from collapse_guard.judge import Judgement, judge
 from collapse_guard.snapshot import LOG_DIGITS, Parent, Snapshot, find_digest, latest, read_shard, read_verified
 from collapse_guard.store import Store, open_store
 from collapse_guard.version import __version__
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from collapse_guard.attestation import PublicKey, SigningKey, Statement
-    from collapse_guard.judge import Judgement
     from collapse_guard.policy import Policy
     from collapse_guard.reservoir import Reservoir
 
@@ -62,12 +61,16 @@ def release(
         at: When, for the signed statement.
 
     Returns:
-        The release, new or found, and the judgement.
+        The release, new or found, and the judgement that was signed with it. Bytes that were released under this
+        policy before are neither read nor judged again.
 
     Raises:
         GateClosed: A gate refused; nothing was published and the previous release stands.
         DamagedDataError: The candidate's bytes are not those that its manifest names.
     """
+    earlier = _released(store, candidate, policy, key.public)
+    if earlier is not None:
+        return earlier, Judgement.from_json(earlier.statement["judgement"])
     judgement = judge(store, candidate, reservoir, policy)
     if not judgement.passed:
         raise GateClosed(judgement.refusal(), judgement.to_json())
@@ -75,6 +78,26 @@ def release(
         read_verified(store, shard)
     attestation.trust(store, key.public)
     return _publish(store, candidate, judgement, key, at), judgement
+
+
+def _released(store: Store, candidate: Snapshot, policy: Policy, key: PublicKey) -> Release | None:
+    """Find the release of these bytes under this policy in the verified chain: what was signed needs no new judgement.
+
+    Args:
+        store: Holds the releases.
+        candidate: What would be judged.
+        policy: What it would be judged under.
+        key: The only key whose signature counts.
+
+    Returns:
+        The release, or null; its bytes are not read here, but by everything that opens or verifies it.
+    """
+    corpus = str(candidate.details["corpus"])
+    if not any(store.list(f"releases/{corpus}/")):
+        return None
+    attestation.trust(store, key)
+    same = (entry for entry in read_chain(store, corpus, key) if entry.digest == candidate.digest)
+    return next((entry for entry in same if entry.statement["judgement"]["policy_digest"] == policy.digest), None)
 
 
 def _publish(store: Store, candidate: Snapshot, judgement: Judgement, key: SigningKey, at: datetime) -> Release:
@@ -237,7 +260,8 @@ def open_release(
 def _closed(store: Store, name: str, entry: Release, dump: str | None) -> str | None:
     """Say why a release is not the newest state of its corpus, or null where it is."""
     prefix = f"snapshots/{name}/candidate/"
-    newest = dump or max(key.removeprefix(prefix).partition("/")[0] for key in store.list(prefix))
+    dumps = (key.removeprefix(prefix).partition("/")[0] for key in store.list(prefix))
+    newest = dump or max(dumps, default=entry.dump)
     candidate = latest(store, f"{name}/candidate/{newest}")
     if candidate is None or candidate.digest == entry.digest:
         return None

@@ -21,7 +21,6 @@ from collapse_guard.snapshot import (
     Snapshot,
     append,
     find_digest,
-    latest,
     log,
     read_shard,
     read_snapshot,
@@ -112,14 +111,24 @@ def open_reservoir(store: Store, trusted: PublicKey | None = None) -> Reservoir:
     Raises:
         DamagedDataError: There is none, its head is not signed by the trusted key, or an earlier admission is gone.
     """
-    head = latest(store, LOG)
-    if head is None:
+    states = _states(store)
+    if not states:
         raise DamagedDataError(
             f"{store.root}: no document was ever admitted here; run `collapse-guard reservoir admit`"
         )
     key = trusted or attestation.trusted_key(store)
-    check_signature(store, head, key)
-    return Reservoir(store, head, key)
+    check_signature(store, states[-1], key)
+    return Reservoir(store, states[-1], key)
+
+
+def _states(store: Store) -> list[Snapshot]:
+    """Every state, oldest first; DamagedDataError where one is not made from the one before it."""
+    states = [read_snapshot(store, entry) for entry in log(store, LOG)]
+    for earlier, later in zip([None, *states], states, strict=False):
+        before = [earlier.as_parent()] if earlier else []
+        if [parent for parent in later.parents if parent.name == LOG] != before:
+            raise DamagedDataError(f"{store.root}: the state before {later.digest} of the reservoir is missing")
+    return states
 
 
 def check_signature(store: Store, snapshot: Snapshot, key: PublicKey) -> None:
@@ -150,11 +159,13 @@ def admit(store: Store, documents: Snapshot, admission: Admission, key: SigningK
         UsageError: The store trusts another key, or somebody else admitted documents meanwhile.
     """
     attestation.trust(store, key.public)
-    earlier = _admitted_before(store, documents, admission)
+    states = _states(store)  # listed once: whoever admits after it takes the place wanted here
+    earlier = _admitted_before(states, documents, admission)
     if earlier is not None:
         return earlier
-    states = len(log(store, LOG))
-    before = open_reservoir(store).snapshot if states else None
+    before = states[-1] if states else None
+    if before:
+        check_signature(store, before, key.public)
     snapshot = _extend(store, before, documents, admission)
     statement = {
         **vars(admission),
@@ -164,7 +175,7 @@ def admit(store: Store, documents: Snapshot, admission: Admission, key: SigningK
     }
     envelope = attestation.sign(key, {LOG: snapshot.digest}, PREDICATE, statement)
     store.put_if_absent(_attestation_key(snapshot.digest), envelope)
-    if not append(store, snapshot, states + 1):
+    if not append(store, snapshot, len(states) + 1):
         raise UsageError(f"{store.root}: somebody else admitted documents meanwhile; nothing was changed, admit again")
     return snapshot
 
@@ -173,8 +184,7 @@ def _attestation_key(digest: str) -> str:
     return f"attestations/{digest}.json"
 
 
-def _admitted_before(store: Store, documents: Snapshot, admission: Admission) -> Snapshot | None:
-    states = (read_snapshot(store, key) for key in log(store, LOG))
+def _admitted_before(states: list[Snapshot], documents: Snapshot, admission: Admission) -> Snapshot | None:
     wanted = {"documents": documents.digest, **vars(admission)}
     return next((state for state in states if state.details["admission"] == wanted), None)
 
@@ -252,10 +262,10 @@ def verify(store: Store, trusted: PublicKey | None = None) -> dict[str, int]:
     """
     key = trusted or attestation.trusted_key(store)
     head = open_reservoir(store, key).snapshot
-    states = [read_snapshot(store, entry) for entry in log(store, LOG)]
+    states = _states(store)
     for earlier, later in zip([None, *states], states, strict=False):
         check_signature(store, later, key)
-        if earlier and not (set(earlier.shards) <= set(later.shards) and earlier.as_parent() in later.parents):
+        if earlier and not set(earlier.shards) <= set(later.shards):
             raise DamagedDataError(f"{store.root}: state {later.digest} of the reservoir dropped earlier documents")
     sizes = [len(read_verified(store, shard)) for shard in head.shards]
     return {"states": len(states), "shards": len(sizes), "documents": head.details["documents"], "bytes": sum(sizes)}

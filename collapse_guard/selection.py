@@ -60,6 +60,7 @@ class Cut:
 
 
 NOTHING = Cut(0, (0, "", b""))
+"""Before every document, for none has an empty digest."""
 
 
 def find_cut(documents: Pass, budget: int, seed: int, *, epoch: int = 0, reach: bool = False) -> Cut:
@@ -103,7 +104,7 @@ def _entries(documents: Pass, wanted: int, seed: int, epoch: int) -> Iterator[En
 
 
 def _cut_in_bin(entries: list[Entry], before: int, budget: int, *, reach: bool) -> Cut:
-    total, last = before, (max(entries[0][0] - 1, 0), "\U0010ffff", b"\xff" * 32)
+    total, last = before, (entries[0][0] if entries else 0, "", b"")
     for priority, name, digest, tokens in entries:
         if total >= budget if reach else total + tokens > budget:
             break

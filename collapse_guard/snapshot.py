@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 SHARD_TEXT_BYTES = 16 * 2**20
 """Text per shard. Compressed it stays far below the 64 MiB of one conditional put."""
 ROW_OVERHEAD_BYTES = 256
+LONG_COLUMNS = frozenset({"text", "data"})
+"""Columns of documents and of the quarantine that are not small."""
 LOG_DIGITS = 8
 
 
@@ -54,8 +55,9 @@ class Ledger:
     quarantined: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        accounted = self.kept + self.review + sum(self.dropped.values()) + sum(self.quarantined.values())
-        if accounted != self.came_in:
+        counts = (self.kept, self.review, *self.dropped.values(), *self.quarantined.values())
+        accounted = sum(counts)
+        if accounted != self.came_in or min(counts) < 0:
             raise DamagedDataError(
                 f"the ledger does not balance: {self.came_in} came in, {accounted} are accounted for "
                 f"({self.kept} kept, {self.review} review, {dict(self.dropped)} dropped, "
@@ -149,9 +151,10 @@ class Snapshot:
                 ledger=Ledger.from_json(value["ledger"]),
                 details=value["details"],
             )
+            canonical = canonical_json(snapshot.to_json())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedDataError(f"{where} is no manifest ({error}); restore it from a copy") from None
-        if canonical_json(snapshot.to_json()) != data:
+        if canonical != data:
             raise DamagedDataError(f"{where} is not in canonical form: it was changed after it was published")
         return snapshot
 
@@ -214,7 +217,11 @@ def latest(store: Store, name: str) -> Snapshot | None:
 
 def find_run(store: Store, name: str, key: str) -> Snapshot | None:
     """The snapshot that a run with this key published before, if any."""
-    found = (read_snapshot(store, entry) for entry in reversed(log(store, name)))
+    return _run_in(store, log(store, name), key)
+
+
+def _run_in(store: Store, entries: Sequence[str], key: str) -> Snapshot | None:
+    found = (read_snapshot(store, entry) for entry in reversed(entries))
     return next((snapshot for snapshot in found if snapshot.run_key == key), None)
 
 
@@ -249,10 +256,11 @@ def publish(store: Store, snapshot: Snapshot) -> Snapshot:
         What the log now holds for this run.
     """
     while True:
-        earlier = find_run(store, snapshot.name, snapshot.run_key)
+        entries = log(store, snapshot.name)  # listed once: whatever is published after it takes the place wanted here
+        earlier = _run_in(store, entries, snapshot.run_key)
         if earlier is not None:
             return earlier
-        if append(store, snapshot, _last_number(store, snapshot.name) + 1):
+        if append(store, snapshot, _last_number(entries) + 1):
             return snapshot
 
 
@@ -262,16 +270,15 @@ def append(store: Store, snapshot: Snapshot, number: int) -> bool:
     return store.put_if_absent(key, canonical_json(snapshot.to_json())) == "created"
 
 
-def _last_number(store: Store, name: str) -> int:
-    keys = log(store, name)
-    return int(keys[-1].removesuffix(".json")[-LOG_DIGITS:]) if keys else 0
+def _last_number(entries: Sequence[str]) -> int:
+    return int(entries[-1].removesuffix(".json")[-LOG_DIGITS:]) if entries else 0
 
 
 def write_shard(store: Store, table: pa.Table, role: str) -> Shard:
     """Store a table as one Parquet shard under the digest of its bytes."""
-    buffer = io.BytesIO()
+    buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False)
-    data = buffer.getvalue()
+    data = buffer.getvalue().to_pybytes()
     digest = sha256_hex(data)
     key = f"shards/{digest[:2]}/{digest}.parquet"
     store.put_if_absent(key, data)
@@ -348,11 +355,12 @@ class ShardWriter:
         self.shards.append(write_shard(self._store, table, self._role))
         if self._index:
             self.shards.append(write_shard(self._store, table.select(self._index), f"{self._role}_index"))
+        pa.default_memory_pool().release_unused()  # else the pool keeps the most that any shard needed, for good
 
     def _row_sizes(self, table: pa.Table) -> np.ndarray:
         sizes = np.full(table.num_rows, ROW_OVERHEAD_BYTES, np.int64)
-        if "text" in table.column_names:
-            lengths = pc.fill_null(pc.binary_length(table["text"]), 0)
+        for name in LONG_COLUMNS & set(table.column_names):
+            lengths = pc.fill_null(pc.binary_length(table[name]), 0)
             sizes += lengths.to_numpy().astype(np.int64)
         return sizes
 

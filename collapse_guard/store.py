@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from collapse_guard.errors import DamagedDataError, UsageError
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Put = Literal["created", "exists"]
 DELETABLE = ("staging/", "shards/")
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@-]*(/[A-Za-z0-9][A-Za-z0-9._=@-]*)*")
+_STEP = r"[A-Za-z0-9][A-Za-z0-9._=@-]{0,254}"  # no file system takes a longer name
+_KEY = re.compile(f"{_STEP}(/{_STEP})*")
 
 
 class Store(Protocol):
@@ -35,7 +36,7 @@ class Store(Protocol):
         """Return an object's bytes; DamagedDataError where there is none."""
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Return part of an object's bytes."""
+        """Return part of an object's bytes; DamagedDataError where there is none."""
 
     def head(self, key: str) -> int | None:
         """Return an object's size in bytes, or null where there is none."""
@@ -70,7 +71,9 @@ def open_store(root: str | Path) -> Store:
 def check_key(key: str) -> str:
     """Refuse a key that could leave the store or clash on some file system."""
     if not _KEY.fullmatch(key) or len(key) > 512:  # noqa: PLR2004 - well below every file system's and S3's limit
-        raise UsageError(f"key {key!r} must be made of letters, digits, '.', '_', '=', '@' and '-', split by '/'")
+        raise UsageError(
+            f"key {key!r} must be made of letters, digits, '.', '_', '=', '@' and '-' in short parts split by '/'"
+        )
     return key
 
 
@@ -128,23 +131,25 @@ class LocalStore:
         Raises:
             DamagedDataError: There is no such object.
         """
-        try:
-            return self._path(key).read_bytes()
-        except FileNotFoundError:
-            raise DamagedDataError(f"{self.root}: {key} is missing; restore it or run the step again") from None
+        with self._open(key) as file:
+            return file.read()
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Return part of an object's bytes."""
-        with self._path(key).open("rb") as file:
+        """Return part of an object's bytes; DamagedDataError where there is none."""
+        with self._open(key) as file:
             file.seek(start)
             return file.read(length)
 
+    def _open(self, key: str) -> BinaryIO:
+        try:
+            return self._path(key).open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise DamagedDataError(f"{self.root}: {key} is missing; restore it or run the step again") from None
+
     def head(self, key: str) -> int | None:
         """Return an object's size in bytes, or null where there is none."""
-        try:
-            return self._path(key).stat().st_size
-        except FileNotFoundError:
-            return None
+        path = self._path(key)
+        return path.stat().st_size if path.is_file() else None
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix that ends in a slash, sorted."""

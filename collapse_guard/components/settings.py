@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collapse_guard.attestation import SigningKey, create_key, load_key
+from collapse_guard.attestation import SigningKey, create_key, key_in, load_key
 from collapse_guard.catalogue import BUILT_IN_POLICIES, load_policy
 from collapse_guard.store import Store, open_store
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def default_key() -> Path:
     """The file that `COLLAPSE_GUARD_KEY` names, else one in the user's configuration."""
-    return Path(os.environ.get("COLLAPSE_GUARD_KEY") or Path.home() / ".config" / "collapse_guard" / "signing.pem")
+    return Path(os.environ.get("COLLAPSE_GUARD_KEY") or key_in(Path.home()))
 
 
 @dataclass(frozen=True)

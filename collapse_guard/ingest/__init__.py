@@ -13,7 +13,7 @@ from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, find_run, pub
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from collapse_guard.ingest.reading import Batch
@@ -31,6 +31,7 @@ def ingest(
     limits: Limits | None = None,
     fields: Mapping[str, str] | None = None,
     workers: int = 2,
+    progress: Callable[[int], object] | None = None,
 ) -> Snapshot:
     """Read input files and publish their documents, with a quarantine of what could not be read.
 
@@ -42,6 +43,7 @@ def ingest(
         limits: Caps on what one file may cost.
         fields: Column of the input for a column of a document, such as `{"text": "raw_content"}`.
         workers: Processes that parse; the result does not depend on it.
+        progress: Called now and then with the number of documents so far.
 
     Returns:
         The published snapshot; the same input gives the same digest and is not read again.
@@ -63,6 +65,8 @@ def ingest(
         documents.write(batch.documents.set_column(place, batch.documents.schema.field("tokens"), [tokens]))
         quarantine.write(batch.quarantine)
         ledger.add(batch)
+        if progress:
+            progress(ledger.kept)
     shards = (*documents.close(), *quarantine.close())
     details = {"corpus": corpus, "dump": dump, "inputs": digests}
     return publish(
@@ -74,20 +78,20 @@ class _Counts:
     """Where every record of the input went."""
 
     def __init__(self) -> None:
-        self._kept = 0
+        self.kept = 0
         self._dropped: Counter[str] = Counter()
         self._quarantined: Counter[str] = Counter()
 
     def add(self, batch: Batch) -> None:
-        self._kept += batch.documents.num_rows
+        self.kept += batch.documents.num_rows
         self._dropped.update(batch.dropped)
         columns = (batch.quarantine[name].to_pylist() for name in ("reason", "records"))
         for reason, records in zip(*columns, strict=True):
             self._quarantined[reason] += records
 
     def total(self) -> Ledger:
-        came_in = self._kept + self._dropped.total() + self._quarantined.total()
-        return Ledger(came_in=came_in, kept=self._kept, dropped=self._dropped, quarantined=self._quarantined)
+        came_in = self.kept + self._dropped.total() + self._quarantined.total()
+        return Ledger(came_in=came_in, kept=self.kept, dropped=self._dropped, quarantined=self._quarantined)
 
 
 def _content_digest(store: Store, path: Path) -> str:

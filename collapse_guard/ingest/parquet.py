@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 8192
 _READ_BYTES = 2**20
+_RETURN = ord("\r")
 _TIME = pa.timestamp("us", tz="UTC")
 # Damaged pages reach Python as any of these; a lack of memory must not be taken for damage.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError)
@@ -220,7 +221,7 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def _newlines(text: pa.Array) -> pa.Array:
-    if not pc.any(pc.match_substring(text, "\r")).as_py():
+    if text.buffers()[2] is None or not (np.frombuffer(text.buffers()[2], np.uint8) == _RETURN).any():
         return text
     return pc.replace_substring(pc.replace_substring(text, "\r\n", "\n"), "\r", "\n")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +20,9 @@ LINES = {
     "distinct_2": ("distinct bigrams", "#1d4ed8"),
     "heldout_perplexity": ("held-out perplexity", "#6b21a8"),
 }
+MOST_DUMPS = 100
+COLOURS = 64
+"""Enough for lines and smooth text; the event log keeps every picture for ever."""
 HUMAN = ("human share of tokens", "#15803d")
 
 
@@ -25,7 +30,7 @@ def history_plot(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
     """Draw every metric, as a ratio to human text, and the human share, dump by dump.
 
     Args:
-        history: Judgements as JSON with `dump`, oldest first.
+        history: Judgements as JSON with `dump`, oldest first; the newest hundred are drawn.
         title: Above the plot.
 
     Returns:
@@ -33,6 +38,7 @@ def history_plot(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
     """
     figure = Figure(figsize=(8, 3.6), dpi=88, layout="constrained")
     axes = figure.add_subplot()
+    history = history[-MOST_DUMPS:]
     dumps = [str(entry["dump"]) for entry in history]
     for metric, (label, colour) in LINES.items():
         _line(axes, dumps, [_ratio(entry, metric) for entry in history], label, colour)
@@ -44,10 +50,17 @@ def history_plot(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", fontsize=9, frameon=False)
-    buffer = io.BytesIO()
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    return _compact_png(figure)
+
+
+def _compact_png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    drawn, compact = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(COLOURS).save(compact, format="PNG", optimize=True)
+    return compact.getvalue()
 
 
 def _ratio(entry: Mapping[str, Any], metric: str) -> float | None:

@@ -1,0 +1,504 @@
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from builders import AT, KEY, OTHER_KEY, Made, admitted, flipped, numbered, overwrite, policy, table
+from cryptography.hazmat.primitives import serialization
+
+from collapse_guard import attestation
+from collapse_guard.canonical import canonical_json, sha256_hex
+from collapse_guard.errors import DamagedDataError, GateClosed, GuardError, UsageError
+from collapse_guard.judge import Judgement
+from collapse_guard.release import PREDICATE, open_release, read_chain, release
+from collapse_guard.snapshot import Snapshot, log, publish, run_key
+from collapse_guard.store import LocalStore
+
+RULES = policy()
+FIRST = "releases/web/00000001.json"
+SECOND = "releases/web/00000002.json"
+
+
+@dataclass
+class Guard:
+    """A store, and a judge who says what a test wants."""
+
+    store: LocalStore
+    reservoir: Any
+    state: str = "OK"
+    judged: int = 0
+
+    def judge(self, _store, candidate, _reservoir, rules):
+        self.judged += 1
+        nothing = {"reasons": ("the test says so",), "gates": (), "remedy": None, "metrics": {}, "baseline": {}}
+        return Judgement(candidate.digest, rules.digest, self.state, sampled_tokens=9, **nothing)
+
+    def candidate(self, dump="2026-01", count=10):
+        """Publish a candidate of two shards."""
+        made = Made(self.store, f"web/candidate/{dump}", "candidate")
+        tables = [table(numbered(f"{dump}-{part}-", [3] * count)) for part in "ab"]
+        snapshot = made.of(tables, "documents", corpus="web", dump=dump, tokens_by_origin={"unknown": 6 * count})
+        return publish(self.store, replace(snapshot, policy_digest=RULES.digest))
+
+    def release(self, candidate, key=KEY):
+        return release(self.store, candidate, self.reservoir, RULES, key=key, at=AT)[0]
+
+    def open(self, **options):
+        return open_release(self.store.root, "web", **options)
+
+    def path(self, key):
+        return Path(self.store.root) / key
+
+
+@pytest.fixture
+def guard(tmp_path, monkeypatch):
+    made = Guard(LocalStore(tmp_path / "guard"), reservoir=None)
+    monkeypatch.setattr("collapse_guard.release.judge", made.judge)
+    return made
+
+
+@pytest.fixture
+def released(guard):
+    """Two released dumps."""
+    for dump in ("2026-01", "2026-02"):
+        guard.release(guard.candidate(dump))
+    return guard
+
+
+def ids(corpus):
+    return corpus.to_arrow()["id"].to_pylist()
+
+
+def public_pem(path, key):
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    path.write_bytes(key.public.key.public_bytes(serialization.Encoding.PEM, kind))
+    return path
+
+
+def test_a_released_corpus_opens_with_exactly_its_documents(guard):
+    candidate = guard.candidate()
+
+    entry = guard.release(candidate)
+
+    corpus = guard.open()
+    assert (entry.number, entry.corpus, entry.dump, entry.digest) == (1, "web", "2026-01", candidate.digest)
+    assert corpus.digest == candidate.digest
+    assert corpus.ledger == candidate.ledger.to_json()
+    assert ids(corpus) == [f"2026-01-{part}-{number}" for part in "ab" for number in range(10)]
+    assert repr(corpus) == f"ReleasedCorpus('web', dump='2026-01', digest='{candidate.digest[:12]}')"
+
+
+def test_the_ways_to_read_a_release_agree(released):
+    corpus = released.open()
+
+    whole = corpus.to_arrow()
+    assert pa.concat_tables(corpus.tables()) == whole
+    assert pa.concat_tables(map(pq.read_table, corpus.files())) == whole
+    frame = corpus.to_pandas()
+    assert all(isinstance(kind, pd.ArrowDtype) for kind in frame.dtypes)
+    assert pa.Table.from_pandas(frame, schema=whole.schema, preserve_index=False).equals(whole)
+
+
+def test_the_signed_verdict_names_bytes_policy_verdict_and_place_in_the_chain(released):
+    first, second = (json.loads(released.store.read(key)) for key in (FIRST, SECOND))
+
+    chain = read_chain(released.store, "web", KEY.public)
+
+    newest = chain[1].statement
+    assert newest["snapshot"] == {"name": "web/candidate/2026-02", "digest": chain[1].digest}
+    assert newest["previous"] == sha256_hex(canonical_json(first))
+    assert newest["judgement"]["policy_digest"] == RULES.digest
+    assert newest["judgement"]["passed"] is True
+    assert newest["released_at"] == "2026-01-01T00:00:00+00:00"
+    assert chain[0].statement["previous"] is None
+    statement = attestation.verify(canonical_json(second), KEY.public, "here")
+    assert statement.subjects == {"web/candidate/2026-02": chain[1].digest}
+    assert statement.predicate_type == PREDICATE
+
+
+@pytest.mark.parametrize("state", ["LATE", "INCONCLUSIVE"])
+def test_a_refused_candidate_raises_publishes_nothing_and_leaves_the_previous_release(released, state):
+    before = {key: released.store.read(key) for key in released.store.list("releases/web/")}
+    earlier = released.open().digest
+    candidate = released.candidate("2026-03")
+    released.state = state
+
+    with pytest.raises(GateClosed, match=f"candidate {candidate.digest[:12]} is refused: state {state}") as closed:
+        released.release(candidate)
+
+    assert closed.value.judgement["state"] == state
+    assert {key: released.store.read(key) for key in released.store.list("releases/web/")} == before
+    with pytest.warns(UserWarning, match="was not released: opening release 2 of '2026-02' instead"):
+        assert released.open(on_closed="last_good").digest == earlier
+
+
+def test_a_corpus_too_small_to_judge_is_refused(tmp_path):
+    people = admitted(LocalStore(tmp_path / "reservoir"), numbered("h", [9] * 40))
+    store = LocalStore(tmp_path / "guard")
+    made = Made(store, "web/candidate/2026-01", "candidate", (people.snapshot.as_parent(),))
+    rows = table(numbered("d", [9] * 5))
+    candidate = made.of([rows], "documents", corpus="web", dump="2026-01", tokens_by_origin={})
+    candidate = publish(store, replace(candidate, policy_digest=RULES.digest))
+
+    with pytest.raises(GateClosed, match=r"state INCONCLUSIVE: .* 5,000 are needed"):
+        release(store, candidate, people, RULES, key=KEY, at=AT)
+
+    assert list(store.list("releases/")) == []
+    with pytest.raises(GateClosed, match="nothing was released under 'web'"):
+        open_release(store.root, "web")
+
+
+def test_what_was_only_mixed_cannot_be_opened(guard):
+    guard.candidate()
+
+    for options in ({}, {"on_closed": "last_good"}, {"dump": "2026-01"}):
+        with pytest.raises(GateClosed, match="nothing was released under 'web'"):
+            guard.open(**options)
+
+
+def test_releasing_the_same_candidate_again_finds_the_first_release(guard):
+    candidate = guard.candidate()
+    first = guard.release(candidate)
+    envelope = guard.store.read(FIRST)
+
+    again = release(guard.store, candidate, None, RULES, key=KEY, at=AT.replace(year=2027))[0]
+
+    assert again == first
+    assert list(guard.store.list("releases/web/")) == [FIRST]
+    assert guard.store.read(FIRST) == envelope
+
+
+def test_a_candidate_with_damaged_bytes_is_not_released(guard):
+    candidate = guard.candidate()
+    path = guard.path(candidate.shards[1].key)
+    overwrite(path, flipped(path.read_bytes(), 100))
+
+    with pytest.raises(DamagedDataError, match="was changed after it was published"):
+        guard.release(candidate)
+
+    assert list(guard.store.list("releases/")) == []
+
+
+def test_another_key_cannot_release(released):
+    before = list(released.store.list("releases/web/"))
+
+    with pytest.raises(UsageError, match="signatures here must be by key"):
+        released.release(released.candidate("2026-03"), key=OTHER_KEY)
+
+    assert list(released.store.list("releases/web/")) == before
+
+
+def test_a_dump_is_opened_by_name_and_the_newest_by_default(released):
+    assert released.open().release.dump == "2026-02"
+    assert released.open(dump="2026-01").release.number == 1
+    with pytest.raises(GateClosed, match="dump '2026-09' of 'web' was not released"):
+        released.open(dump="2026-09")
+
+
+def test_a_dump_released_late_does_not_displace_a_newer_one(guard):
+    for dump in ("2026-02", "2026-01"):
+        guard.release(guard.candidate(dump))
+
+    assert guard.open().release.dump == "2026-02"
+
+
+def test_a_newer_candidate_that_was_not_released_closes_the_corpus_unless_asked_otherwise(released):
+    first = released.open(dump="2026-01").digest
+    released.candidate("2026-01", count=3)
+
+    with pytest.raises(GateClosed, match=r"newest candidate of 'web' .* was not released; pass on_closed='last_good'"):
+        released.open(dump="2026-01")
+    with pytest.warns(UserWarning, match="opening release 1 of '2026-01' instead"):
+        assert released.open(dump="2026-01", on_closed="last_good").digest == first
+
+
+@pytest.mark.xfail(
+    raises=GateClosed,
+    reason="making a candidate again finds the earlier entry of its log, so the refused one stays the newest for ever",
+)
+def test_a_candidate_made_and_released_again_after_a_refused_one_opens(guard):
+    first = guard.candidate()
+    guard.release(first)
+    guard.candidate(count=3)  # mixed under another policy, say, and refused
+
+    guard.release(guard.candidate())
+
+    assert guard.open().digest == first.digest
+
+
+def test_an_open_gate_warns_of_nothing(released):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        released.open(on_closed="last_good")
+
+
+def test_a_release_that_follows_in_the_same_dump_is_opened_instead(released):
+    newer = released.candidate("2026-02", count=3)
+    released.release(newer)
+
+    assert released.open().digest == newer.digest
+
+
+def test_any_flipped_byte_of_a_signed_release_is_noticed(released):
+    for key in (FIRST, SECOND):
+        data = released.store.read(key)
+        for place in range(len(data)):
+            overwrite(released.path(key), flipped(data, place, 1 << place % 8))
+            with pytest.raises(DamagedDataError):
+                read_chain(released.store, "web", KEY.public)
+        overwrite(released.path(key), data)
+    assert len(read_chain(released.store, "web", KEY.public)) == 2
+
+
+def remove_first(guard):
+    guard.path(FIRST).unlink()
+
+
+def remove_newest(guard):
+    guard.path(SECOND).unlink()
+
+
+def swap_two(guard):
+    first, second = (guard.store.read(key) for key in (FIRST, SECOND))
+    overwrite(guard.path(FIRST), second)
+    overwrite(guard.path(SECOND), first)
+
+
+def truncate(guard):
+    overwrite(guard.path(SECOND), guard.store.read(SECOND)[:-1])
+
+
+def empty(guard):
+    overwrite(guard.path(SECOND), b"")
+
+
+def repeat(guard):
+    guard.store.put_if_absent("releases/web/00000003.json", guard.store.read(SECOND))
+
+
+def forge(guard):
+    """Release the newest candidate under a key of one's own."""
+    guard.path(SECOND).unlink()
+    said = dict(json.loads(base64_payload(guard.store.read(FIRST)))["predicate"])
+    newest = newest_candidate(guard)
+    said |= {"number": 2, "previous": sha256_hex(guard.store.read(FIRST)), "dump": "2026-02"}
+    said["snapshot"] = vars(newest.as_parent())
+    envelope = attestation.sign(OTHER_KEY, {newest.name: newest.digest}, PREDICATE, said)
+    guard.store.put_if_absent(SECOND, envelope)
+
+
+def rewrite_history(guard):
+    """Put another first release there, signed by the trusted key, than the one that the second follows."""
+    first = read_chain(guard.store, "web", KEY.public)[0]
+    said = {**first.statement, "released_at": "2025-12-31T00:00:00+00:00"}
+    envelope = attestation.sign(KEY, {first.snapshot.name: first.digest}, PREDICATE, said)
+    overwrite(guard.path(FIRST), envelope)
+
+
+def name_other_bytes(guard):
+    """State a release of the newest candidate, but sign other bytes."""
+    second = read_chain(guard.store, "web", KEY.public)[1]
+    envelope = attestation.sign(KEY, {second.snapshot.name: "0" * 64}, PREDICATE, second.statement)
+    overwrite(guard.path(SECOND), envelope)
+
+
+def borrow_a_signature(guard):
+    """Put a statement there that the trusted key signed, but not as a release."""
+    newest = newest_candidate(guard)
+    envelope = attestation.sign(KEY, {newest.name: newest.digest}, "https://example.org/other/v1", {"number": 2})
+    overwrite(guard.path(SECOND), envelope)
+
+
+def edit_manifest(guard):
+    newest = newest_candidate(guard)
+    edited = replace(newest, shards=newest.shards[:1])
+    overwrite(guard.path(log(guard.store, newest.name)[-1]), canonical_json(edited.to_json()))
+
+
+def flip_manifest(guard):
+    path = guard.path(log(guard.store, newest_candidate(guard).name)[-1])
+    overwrite(path, flipped(path.read_bytes(), 200))
+
+
+def remove_manifest(guard):
+    guard.path(log(guard.store, newest_candidate(guard).name)[-1]).unlink()
+
+
+def remove_all_manifests(guard):
+    shutil.rmtree(guard.path("snapshots"))
+
+
+def swap_shards(guard):
+    first, second = (guard.path(shard.key) for shard in newest_candidate(guard).shards)
+    data = first.read_bytes(), second.read_bytes()
+    overwrite(first, data[1])
+    overwrite(second, data[0])
+
+
+def cut_shard(guard):
+    path = guard.path(newest_candidate(guard).shards[-1].key)
+    overwrite(path, path.read_bytes()[:-1])
+
+
+def remove_shard(guard):
+    guard.path(newest_candidate(guard).shards[-1].key).unlink()
+
+
+def remove_trust(guard):
+    guard.path(attestation.TRUST_KEY).unlink()
+
+
+def replace_trust(guard):
+    remove_trust(guard)
+    attestation.trust(guard.store, OTHER_KEY.public)
+
+
+def base64_payload(envelope):
+    return base64.b64decode(json.loads(envelope)["payload"])
+
+
+def newest_candidate(guard):
+    return Snapshot.from_bytes(guard.store.read(log(guard.store, "web/candidate/2026-02")[-1]), "newest")
+
+
+ATTACKS = [
+    remove_first,
+    remove_newest,
+    swap_two,
+    truncate,
+    empty,
+    repeat,
+    forge,
+    rewrite_history,
+    name_other_bytes,
+    borrow_a_signature,
+    edit_manifest,
+    flip_manifest,
+    remove_manifest,
+    remove_all_manifests,
+    swap_shards,
+    cut_shard,
+    remove_shard,
+    remove_trust,
+    replace_trust,
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_tampered_release_is_never_handed_out(released, attack):
+    attack(released)
+
+    for read in (ids, lambda corpus: corpus.files(), lambda corpus: corpus.to_pandas()):
+        with pytest.raises(GuardError):
+            read(released.open())
+
+
+@pytest.mark.parametrize("attack", [attack for attack in ATTACKS if attack is not remove_newest])
+def test_asking_for_the_last_good_release_does_not_open_a_tampered_one(released, attack):
+    attack(released)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(DamagedDataError):
+            ids(released.open(on_closed="last_good"))
+
+
+def test_a_corpus_forged_from_the_ground_up_is_refused_under_a_pinned_key(guard, tmp_path):
+    guard.release(guard.candidate(), key=OTHER_KEY)
+    pinned = public_pem(tmp_path / "pinned.pem", KEY)
+
+    with pytest.raises(DamagedDataError, match=f"by the trusted key {KEY.public.keyid[:16]}"):
+        guard.open(trusted=pinned)
+
+
+def test_a_pinned_key_opens_what_it_signed(released, tmp_path):
+    pinned = public_pem(tmp_path / "pinned.pem", KEY)
+
+    assert ids(released.open(trusted=pinned)) == ids(released.open())
+
+
+def test_a_release_judged_under_another_policy_than_it_was_mixed_under_is_refused(guard):
+    candidate = guard.candidate()
+    guard.release(candidate)
+    entry = read_chain(guard.store, "web", KEY.public)[0]
+    other = {**entry.statement, "judgement": {**entry.statement["judgement"], "policy_digest": "0" * 64}}
+    overwrite(guard.path(FIRST), attestation.sign(KEY, {candidate.name: candidate.digest}, PREDICATE, other))
+
+    with pytest.raises(DamagedDataError, match="judged under another policy"):
+        guard.open()
+
+
+def test_a_signed_refusal_is_no_release(guard):
+    candidate = guard.candidate()
+    guard.release(candidate)
+    entry = read_chain(guard.store, "web", KEY.public)[0]
+    refused = {**entry.statement, "judgement": {**entry.statement["judgement"], "passed": False}}
+    overwrite(guard.path(FIRST), attestation.sign(KEY, {candidate.name: candidate.digest}, PREDICATE, refused))
+
+    with pytest.raises(DamagedDataError, match="not as a release"):
+        guard.open()
+
+
+def test_a_file_changed_after_opening_is_noticed_when_it_is_read(released):
+    corpus = released.open()
+    tables = corpus.tables()
+    next(tables)
+
+    cut_shard(released)
+
+    with pytest.raises(DamagedDataError, match="was changed after it was published"):
+        next(tables)
+
+
+class Meanwhile(LocalStore):
+    """A store where somebody else releases just before an entry is put."""
+
+    def __init__(self, folder, action):
+        super().__init__(folder)
+        self._actions = [action]
+
+    def put_if_absent(self, key, data):
+        if key.startswith("releases/") and self._actions:
+            self._actions.pop()()
+        return super().put_if_absent(key, data)
+
+
+def test_two_releases_at_once_stand_one_after_the_other(guard):
+    ours, theirs = guard.candidate("2026-01"), guard.candidate("2026-02")
+    quiet = guard.store
+    guard.store = Meanwhile(Path(quiet.root), lambda: release(quiet, theirs, None, RULES, key=KEY, at=AT))
+
+    entry = guard.release(ours)
+
+    assert entry.number == 2
+    assert [found.digest for found in read_chain(quiet, "web", KEY.public)] == [theirs.digest, ours.digest]
+
+
+def test_two_releases_of_one_candidate_at_once_are_one(guard):
+    candidate, quiet = guard.candidate(), guard.store
+    guard.store = Meanwhile(Path(quiet.root), lambda: release(quiet, candidate, None, RULES, key=KEY, at=AT))
+
+    entry = guard.release(candidate)
+
+    assert entry.number == 1
+    assert len(read_chain(quiet, "web", KEY.public)) == 1
+
+
+def test_corpora_do_not_share_a_chain(released):
+    made = Made(released.store, "other/candidate/2026-01", "candidate")
+    candidate = made.of([table(numbered("o", [1]))], "documents", corpus="other", dump="2026-01", tokens_by_origin={})
+    candidate = replace(candidate, policy_digest=RULES.digest, run_key=run_key("other", (), None, {}))
+    entry = released.release(publish(released.store, candidate))
+
+    assert entry.number == 1
+    assert ids(open_release(released.store.root, "other")) == ["o0"]
+    assert len(read_chain(released.store, "web", KEY.public)) == 2

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+
+from collapse_guard.report.plots import history_plot
+from collapse_guard.report.tables import DemoTable
+
+
+def entry(dump: str, rare: float | None) -> dict[str, Any]:
+    values = {"rare_coverage": rare, "distinct_2": 0.4, "heldout_perplexity": 400.0, "human_share": 0.3}
+    return {"dump": dump, "metrics": values, "baseline": {"rare_coverage": 0.5, "distinct_2": 0.4}}
+
+
+def test_a_plot_of_many_dumps_is_a_picture_that_fits_an_event() -> None:
+    history = [entry(f"2026-{week:02d}", 0.5 - week / 200) for week in range(40)]
+
+    picture = history_plot(history, "web, dump by dump")
+
+    assert len(picture) <= 30_000
+    assert Image.open(io.BytesIO(picture)).size[0] > 500
+
+
+def test_what_could_not_be_measured_leaves_a_gap_in_the_plot() -> None:
+    assert history_plot([entry("a", 0.4), entry("b", None)], "gap").startswith(b"\x89PNG")
+
+
+def row(value: float | None, **changes: Any) -> dict[str, Any]:
+    ledger = {
+        "in": 110,
+        "kept": 90,
+        "review": 0,
+        "dropped": {"not_a_page": 10, "duplicate": 5},
+        "quarantined": {"x": 5},
+    }
+    names = ("human_share", "rare_coverage", "distinct_2", "heldout_perplexity")
+    measured = dict.fromkeys(names, value)
+    return {"generation": 0, "ledger": ledger, **measured, "state": "OK", "released": True, "why": "", **changes}
+
+
+def test_the_demos_table_counts_pages_and_shows_refusals_and_gaps() -> None:
+    screen = Console(file=io.StringIO(), width=200)
+    refusal = {"why": "human_share 0.05 < 0.1", "remedy": {"human_tokens_to_add": 1234, "resulting_share": 0.3}}
+
+    DemoTable(screen).show(row(None, released=False, why="too little"), {**row(0.5), "refusals": [refusal]})
+
+    text = screen.file.getvalue()
+    assert "refused: too little" in text
+    assert "first try REFUSED: human_share 0.05 < 0.1; remedy: add 1,234 human tokens for 0.30" in text
+    assert " 100 " in text
+    assert "released" in text
