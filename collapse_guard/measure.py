@@ -12,7 +12,7 @@ from collapse_guard.document import derive_id, text_digests
 from collapse_guard.engine import LocalEngine
 from collapse_guard.kernels.tokens import count_tokens
 from collapse_guard.provenance import origins_of_scraped
-from collapse_guard.snapshot import Ledger, Snapshot, find_run, publish, read_shard, run_key, write_shard
+from collapse_guard.snapshot import Ledger, Snapshot, publish, read_shard, resume, run_key, write_shard
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def measure_snapshot(store: Store, documents: Snapshot, policy: Policy, engine: 
     columns = measured_columns(policy)
     parents = (documents.as_parent(),)
     key = run_key("measured", parents, None, {"columns": columns})
-    earlier = find_run(store, name, key)
+    earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
     work = partial(_measure_shard, store, wanted)

@@ -21,7 +21,7 @@ from collapse_guard.provenance import HUMAN_VERIFIED
 from collapse_guard.reservoir import EVALUATION, HUMAN
 from collapse_guard.selection import NOTHING, Cut, find_cut, priorities
 from collapse_guard.sift import DUPLICATE, aligned_sources
-from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, find_run, latest, publish, read_shard, run_key
+from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, latest, publish, read_shard, resume, run_key
 from collapse_guard.spill import Spill
 from collapse_guard.version import __version__
 
@@ -111,7 +111,7 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
     parents = (reservoir.snapshot.as_parent(), *(snapshot.as_parent() for snapshot in pool))
     name = f"{corpus}/candidate/{dump}"
     key = run_key("candidate", parents, policy.digest, {})
-    earlier = find_run(store, name, key)
+    earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
     with store.scratch() as scratch:

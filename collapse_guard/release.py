@@ -241,8 +241,10 @@ def open_release(
     chain = [entry for entry in read_chain(store, name, key) if dump in {None, entry.dump}]
     if not chain:
         raise GateClosed(f"{store.root}: dump {dump!r} of {name!r} was not released")
-    entry = max(chain, key=lambda entry: (entry.dump, entry.number))
-    closed = _closed(store, name, entry, dump)
+    newest = latest(store, f"{name}/candidate/{dump or _newest_dump(store, name, chain)}")
+    of_newest = [entry for entry in chain if newest and entry.digest == newest.digest]
+    entry = max(of_newest or chain, key=lambda entry: (entry.dump, entry.number))
+    closed = None if of_newest or not newest else f"{store.root}: the newest candidate {newest.name!r} was not released"
     if closed and on_closed == "fail":
         raise GateClosed(
             f"{closed}; pass on_closed='last_good' to open release {entry.number} of {entry.dump!r} instead"
@@ -257,12 +259,7 @@ def open_release(
     return ReleasedCorpus(store, entry, snapshot)
 
 
-def _closed(store: Store, name: str, entry: Release, dump: str | None) -> str | None:
-    """Say why a release is not the newest state of its corpus, or null where it is."""
+def _newest_dump(store: Store, name: str, chain: list[Release]) -> str:
     prefix = f"snapshots/{name}/candidate/"
-    dumps = (key.removeprefix(prefix).partition("/")[0] for key in store.list(prefix))
-    newest = dump or max(dumps, default=entry.dump)
-    candidate = latest(store, f"{name}/candidate/{newest}")
-    if candidate is None or candidate.digest == entry.digest:
-        return None
-    return f"{store.root}: the newest candidate of {name!r} (dump {newest!r}, {candidate.digest[:12]}) was not released"
+    mixed = (key.removeprefix(prefix).partition("/")[0] for key in store.list(prefix))
+    return max([*mixed, *(entry.dump for entry in chain)])

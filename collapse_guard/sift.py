@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from collapse_guard import signals
 from collapse_guard.canonical import canonical_json, json_digest
 from collapse_guard.dedup import Duplicates, keys_of, later_copies, place_copies
-from collapse_guard.snapshot import Ledger, Snapshot, find_digest, find_run, publish, read_shard, run_key, write_shard
+from collapse_guard.snapshot import Ledger, Snapshot, find_digest, publish, read_shard, resume, run_key, write_shard
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def sift_snapshot(store: Store, measured: Snapshot, policy: Policy) -> Snapshot:
     parents = (measured.as_parent(),)
     rules = json_digest(policy.sifting)
     key = run_key("sifted", parents, rules, {})
-    earlier = find_run(store, name, key)
+    earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
     store.put_if_absent(rules_key(rules), canonical_json(policy.sifting))

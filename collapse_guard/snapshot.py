@@ -220,6 +220,28 @@ def find_run(store: Store, name: str, key: str) -> Snapshot | None:
     return _run_in(store, log(store, name), key)
 
 
+def resume(store: Store, name: str, key: str) -> Snapshot | None:
+    """Find what a run with this key published before, and make it the newest of its log again.
+
+    Going back to an earlier input or policy thus goes back to its result, and publishes nothing where it is the newest.
+
+    Args:
+        store: Where the log lies.
+        name: The log.
+        key: The run's key.
+
+    Returns:
+        The snapshot, or null where the run never finished.
+    """
+    while True:
+        entries = log(store, name)
+        earlier = _run_in(store, entries, key)
+        if earlier is None or read_snapshot(store, entries[-1]).run_key == key:
+            return earlier
+        if append(store, earlier, _last_number(entries) + 1):
+            return earlier
+
+
 def _run_in(store: Store, entries: Sequence[str], key: str) -> Snapshot | None:
     found = (read_snapshot(store, entry) for entry in reversed(entries))
     return next((snapshot for snapshot in found if snapshot.run_key == key), None)
@@ -389,6 +411,7 @@ def sweep(store: Store) -> list[str]:
     removed = list(unreferenced(store))
     for key in removed:
         store.delete(key)
+    store.clear_staging()
     return removed
 
 

@@ -47,6 +47,9 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove what was never published; any other key is refused."""
 
+    def clear_staging(self) -> None:
+        """Remove all work under way, with its folders; only for a time at which nothing runs."""
+
     def scratch(self) -> AbstractContextManager[Path]:
         """Give a folder on this machine for work that is thrown away."""
 
@@ -106,6 +109,7 @@ class LocalStore:
         """Write beside, flush, then link under the final name: `os.link` is the local create-if-absent."""
         final = self._path(key)
         if final.exists():
+            _flush_folder(final.parent)  # whoever made it may have been killed before this
             return "exists"
         _make_durable_folder(final.parent)
         staging = self._folder / "staging"
@@ -152,14 +156,20 @@ class LocalStore:
         return path.stat().st_size if path.is_file() else None
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a prefix that ends in a slash, sorted."""
+        """Yield the keys below a prefix that ends in a slash, sorted; a folder that cannot be read is an error."""
         top = self._path(prefix.rstrip("/"))
-        files = (Path(folder) / name for folder, _, names in os.walk(top) for name in names)
+        files = (Path(folder) / name for folder, _, names in os.walk(top, onerror=_unless_gone) for name in names)
         yield from sorted(file.relative_to(self._folder).as_posix() for file in files)
 
     def delete(self, key: str) -> None:
         """Remove what was never published; any other key is refused."""
         (self._folder / check_deletable(key)).unlink(missing_ok=True)
+
+    def clear_staging(self) -> None:
+        """Remove all work under way, with its folders; only for a time at which nothing runs."""
+        staging = self._folder / "staging"
+        if staging.is_dir():
+            shutil.rmtree(staging)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -171,6 +181,12 @@ class LocalStore:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unless_gone(error: OSError) -> None:
+    """Raise an error of listing: an empty list would say that nothing was released, refused or named by a snapshot."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _make_durable_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
-from small_project import SmallProject, build_project
+from small_project import TRAINING_JOB, SmallProject, build_project, run_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,3 +41,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def released_project(built_project: SmallProject, tmp_path_factory: pytest.TempPathFactory) -> SmallProject:
+    """The small project after `d0` was released and trained on, done once; never changed, only copied."""
+    project = built_project.copy(tmp_path_factory.mktemp("released") / "project")
+    with dg.DagsterInstance.ephemeral() as made:
+        assert run_job(project.definitions(), TRAINING_JOB, made, "d0").success
+    gc.collect()
+    return project

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from collapse_guard.canonical import canonical_json, json_digest
 from collapse_guard.ingest.reading import Limits, input_files, read_files
-from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, find_run, publish, run_key
+from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, publish, resume, run_key
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def ingest(
     digests = [[path.name, _content_digest(store, path)] for path in paths]
     name = f"{corpus}/documents/{dump}"
     key = run_key("documents", (), None, {"inputs": digests, "fields": renamed, "limits": vars(caps)})
-    earlier = find_run(store, name, key)
+    earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
     documents, quarantine, ledger = ShardWriter(store, "documents"), ShardWriter(store, "quarantine"), _Counts()

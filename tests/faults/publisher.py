@@ -1,4 +1,4 @@
-"""Publishes on command: run as `python publisher.py ROOT NUMBER`; each line of input names a log, a run and a moment."""
+"""Publishes on command: `python publisher.py ROOT NUMBER`; each line of input names a log, a run and a moment."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ CALLS = [
     (pa.ipc, "new_file"),
 ]
 NEVER = -1
-SLICES = 8
+PARTS = 8
+"""The sweep in parts, so that several processes can share it."""
+THIN = 8
 
 
 class Fault:
@@ -142,14 +144,16 @@ def calls_in_a_run(faults: Callable[[int], Faults], undisturbed: Undisturbed, ro
     return fault.calls
 
 
-@pytest.mark.parametrize("part", range(SLICES))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "part" in metafunc.fixturenames:
+        metafunc.parametrize("part", range(PARTS) if metafunc.config.getoption("--long") else [0])
+
+
 def test_any_failing_call_leaves_nothing_torn_and_a_rerun_gives_the_same_bytes(
     part: int, undisturbed: Undisturbed, tmp_path: Path, long: bool
 ) -> None:
-    if not long and part:
-        pytest.skip("one slice, thinned out, is enough without --long")
     most = calls_in_a_run(failing_calls, undisturbed, tmp_path / "counted")
-    numbers = list(range(1 + part, most + 1, SLICES)) if long else list(range(7, most + 1, most // 8))
+    numbers = list(range(1 + part, most + 1, PARTS)) if long else list(range(7, most + 1, most // THIN))
     print(f"{most} calls in a run; failing {numbers}")
 
     check_every_fault(failing_calls, numbers, undisturbed, tmp_path)
