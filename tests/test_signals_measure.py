@@ -194,7 +194,6 @@ def test_languages_are_told_apart():
     assert found["probability"].to_pylist()[3:] == [None, None]
 
 
-
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the folder shared/data does not lie beside this checkout")
 def test_every_naughty_string_is_measured_as_slowly_defined():
