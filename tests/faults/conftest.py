@@ -17,6 +17,7 @@ class Undisturbed:
     """What the pipeline leaves when nothing disturbs it."""
 
     inputs: Path
+    root: Path
     digests: dict[str, str]
     tree: dict[str, str]
 
@@ -26,4 +27,4 @@ def undisturbed(built_project: SmallProject, tmp_path_factory: pytest.TempPathFa
     """The pipeline's result without faults, which a run with faults must reach after a restart."""
     root = tmp_path_factory.mktemp("undisturbed")
     digests = pipeline.run(built_project.root, root)
-    return Undisturbed(built_project.root, digests, pipeline.tree(root))
+    return Undisturbed(built_project.root, root, digests, pipeline.tree(root))

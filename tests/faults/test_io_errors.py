@@ -31,6 +31,7 @@ NEVER = -1
 PARTS = 8
 """The sweep in parts, so that several processes can share it."""
 THIN = 8
+MOST_LISTINGS = 30
 
 
 class Fault:
@@ -167,3 +168,22 @@ def test_a_full_disk_at_any_write_leaves_nothing_torn_and_a_rerun_gives_the_same
     print(f"{most} writes in a run; disk full at {numbers}")
 
     check_every_fault(full_disk, numbers, undisturbed, tmp_path)
+
+
+def test_a_sweep_that_cannot_list_a_folder_stops_and_deletes_nothing_published(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(undisturbed.root, root)
+    refusals = 0
+    for number in range(1, MOST_LISTINGS):
+        fault = Fault(number, errno.EACCES)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "scandir", fault.failing("scandir", os.scandir))
+            try:
+                pipeline.sweep_all(root)
+            except OSError:
+                refusals += 1
+        assert pipeline.published(root) == undisturbed.tree
+
+    assert refusals > MOST_LISTINGS // 2, "few listings failed, so this test proves little"
