@@ -81,7 +81,7 @@ def timed_run(undisturbed: Undisturbed, root: Path) -> float:
 def test_a_killed_pipeline_ends_in_the_same_bytes_after_a_restart(
     undisturbed: Undisturbed, tmp_path: Path, long: bool
 ) -> None:
-    rounds = 100 if long else 4
+    rounds = 100 if long else 5
     duration = timed_run(undisturbed, tmp_path / "timed")
     rng = random.Random(SEED)
     moments = [(index + rng.random()) / rounds * LAST_MOMENT * duration for index in range(rounds)]
