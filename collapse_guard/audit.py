@@ -7,6 +7,7 @@ effect does not depend on which rule came first.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -225,7 +226,7 @@ def _distinct(tokens: Tokens) -> float | None:
 
 
 def worst(audit: Audit, limit: int = 20) -> Iterator[tuple[str, str, str, int, int, float]]:
-    """The groups that a rule hits hardest, compared with the corpus.
+    """The groups that a rule hits harder than the corpus, beyond what chance would do.
 
     Args:
         audit: Of which.
@@ -233,23 +234,28 @@ def worst(audit: Audit, limit: int = 20) -> Iterator[tuple[str, str, str, int, i
 
     Yields:
         Rule, grouping, group, documents dropped, documents in the group, and how many times the rule's share of the
-        whole corpus that is; only groups of 30 documents and more, hardest first.
+        whole corpus that is; hardest first. Beyond chance: the lower end of the group's Wilson interval
+        (Wilson 1927) lies above the share of the corpus.
     """
     found = [entry for rule in audit.rules for entry in _lifts(audit, rule)]
     yield from sorted(found, key=lambda entry: (-entry[-1], entry))[:limit]
 
 
-SMALLEST_GROUP = 30
-"""Documents; of fewer, a share says little."""
+Z = 2.576
+"""Of the Wilson interval: 99 %, because many groups are looked at."""
 
 
 def _lifts(audit: Audit, rule: RuleAudit) -> Sequence[tuple[str, str, str, int, int, float]]:
     overall = rule.documents / audit.documents if audit.documents else 0.0
-    if not overall:
-        return []
     return [
         (rule.rule, name, group, dropped, audit.groups[name][group], dropped / audit.groups[name][group] / overall)
         for name, groups in rule.groups.items()
         for group, dropped in groups.items()
-        if audit.groups[name][group] >= SMALLEST_GROUP
+        if dropped and _at_least(dropped, audit.groups[name][group]) > overall
     ]
+
+
+def _at_least(hits: int, trials: int) -> float:
+    """The lower end of the Wilson interval of a share."""
+    share, spread = hits / trials, Z * Z / trials
+    return (share + spread / 2 - math.sqrt(spread * (share * (1 - share) + spread / 4))) / (1 + spread)

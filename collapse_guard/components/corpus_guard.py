@@ -204,7 +204,8 @@ class _Guard:
                 metadata={"collapse_guard/failures": snapshot.details["failures"]},
                 description="\n".join(snapshot.details["first_failures"]) or None,
             )
-            edits = {"collapse_guard/transforms": snapshot.details.get("transforms", [])}
+            transforms = snapshot.details.get("transforms")
+            edits = {"collapse_guard/transforms": transforms} if transforms else {}
             yield materialised(snapshot, key, {**signal_metadata(policy_signals(self.policy)), **edits})
 
         return measured  # type: ignore[no-any-return]

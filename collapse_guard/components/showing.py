@@ -53,6 +53,7 @@ def materialised(
     ledger = snapshot.ledger
     reasons = sorted({**ledger.dropped, **ledger.quarantined}.items(), key=lambda item: -item[1])[:MAX_REASONS]
     rows = [(reason, f"{count:,}") for reason, count in reasons]
+    why = {"collapse_guard/reasons": dg.MetadataValue.md(_table(("reason", "documents"), rows))} if rows else {}
     metadata: dict[str, Any] = {
         **(extra or {}),
         "dagster/row_count": ledger.kept,
@@ -62,7 +63,7 @@ def materialised(
         "collapse_guard/review": ledger.review,
         "collapse_guard/dropped": sum(ledger.dropped.values()),
         "collapse_guard/quarantined": sum(ledger.quarantined.values()),
-        "collapse_guard/reasons": dg.MetadataValue.md(_table(("reason", "documents"), rows)),
+        **why,
     }
     return dg.MaterializeResult(asset_key=asset, metadata=metadata, data_version=dg.DataVersion(snapshot.digest))
 

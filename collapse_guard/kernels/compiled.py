@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -17,9 +18,12 @@ F = TypeVar("F", bound="Callable[..., Any]")
 Int: TypeAlias = Any
 """A machine integer; which kind, the compiler infers. Mixing uint64 and int64 gives a float: convert first."""
 
-_SOURCES = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).hexdigest()
+
+@cache
+def _sources(folder: Path) -> str:
+    """Digest of the kernels in a folder of this package and in the package itself, whose kernels they may call."""
+    files = {*Path(__file__).parent.glob("*.py"), *folder.glob("*.py")}
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 class _PackageCache(FunctionCache):
@@ -30,7 +34,8 @@ class _PackageCache(FunctionCache):
     """
 
     def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
-        return (*super()._index_key(sig, codegen), _SOURCES)  # type: ignore[no-untyped-call]  # numba's own
+        folder = Path(self._py_func.__code__.co_filename).parent
+        return (*super()._index_key(sig, codegen), _sources(folder))  # type: ignore[no-untyped-call]  # numba's own
 
 
 def kernel(function: F) -> F:
