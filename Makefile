@@ -17,7 +17,10 @@ DEMO ?= $(CURDIR)/demo-out
 demo: .venv
 	$(BIN)/collapse-guard demo --root $(DEMO)
 
-ui: .venv
+$(DEMO)/demo.json: | .venv
+	$(BIN)/collapse-guard demo --root $(DEMO)
+
+ui: .venv $(DEMO)/demo.json
 	@mkdir -p $(DEMO)/dagster
 	COLLAPSE_GUARD_DEMO=$(DEMO) DAGSTER_HOME=$(DEMO)/dagster $(BIN)/dagster dev -w workspace.yaml
 

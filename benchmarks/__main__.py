@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json] [NAME ...]`: run benchmarks, print one table, keep it as JSON."""
+"""`python -m benchmarks [--json] [--short] [NAME ...]`: run benchmarks, print one table, keep it as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ import time
 
 from rich.console import Console
 
-from benchmarks import dedup, examples, filters, imports, ingest, memory, parity, rerun, scale, signals
+from benchmarks import (
+    classifier,
+    dedup,
+    examples,
+    filters,
+    imports,
+    ingest,
+    long_document,
+    memory,
+    parity,
+    rerun,
+    scale,
+    signals,
+    watermark_statistics,
+    watermarks,
+)
 from benchmarks.rows import Row, table
 from benchmarks.texts import OUT, origin
 
@@ -23,9 +38,14 @@ BENCHMARKS = {
     "scale": scale.run,
     "ingest": ingest.run,
     "memory": memory.run,
+    "long": long_document.run,
     "dedup": dedup.run,
     "rerun": rerun.run,
+    "watermarks": watermarks.run,
+    "watermark_statistics": watermark_statistics.run,
+    "classifier": classifier.run,
 }
+SHORTER = {"watermark_statistics": watermark_statistics.run_short}
 
 
 def main() -> None:
@@ -33,7 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure time and memory.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; all by default")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--short", action="store_true", help=f"less of {', '.join(SHORTER)}")
     arguments = parser.parse_args()
+    runs = BENCHMARKS | (SHORTER if arguments.short else {})
     if unknown := sorted(set(arguments.names) - set(BENCHMARKS)):
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     OUT.mkdir(parents=True, exist_ok=True)
@@ -41,7 +63,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in arguments.names or BENCHMARKS:
         with notes.status(name):
-            rows += BENCHMARKS[name]()
+            rows += runs[name]()
     machine = {"cores": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()}
     facts = {"machine": machine, "texts": origin(), "seconds": time.perf_counter() - started}
     result = json.dumps({**facts, "rows": [row.to_json() for row in rows]}, indent=1, ensure_ascii=False)

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import steps
 from benchmarks.children import run_json
-from benchmarks.packs import policy_of
+from benchmarks.packs import every_pack, policy_of
 from collapse_guard import signals
 from collapse_guard.catalogue import load_policy
 from collapse_guard.kernels.minhash import sign
@@ -23,7 +24,7 @@ from collapse_guard.snapshot import latest
 from collapse_guard.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SLICES = 16
 """Of the texts, for threads to take in turn."""
@@ -71,6 +72,18 @@ def step_first(titles: Sequence[str]) -> dict[str, Any]:
     return {"columns": measure(["One text."], policy_of(titles)).num_columns}
 
 
+def step_long(parquet: str, kinds: Sequence[str | Mapping[str, object]]) -> dict[str, Any]:
+    """Compute some signals, or those of all packs, of few long texts; the machine code is loaded first."""
+    texts = pq.read_table(parquet, columns=["text"])["text"]
+    every = policy_signals(policy_of(every_pack()))
+    wanted = [signals.resolve(kind) for kind in kinds] or every
+    signals.compute(pa.array(["loads the machine code"]), wanted)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, started = steps.own_peak(), time.perf_counter()
+    signals.compute(texts, wanted)
+    return {"before_mb": before, "work_seconds": time.perf_counter() - started}
+
+
 def step_measure(root: str, policy: str) -> dict[str, Any]:
     """Measure a snapshot; the machine code is loaded first."""
     wanted = load_policy(policy)
@@ -90,5 +103,5 @@ def step_sift(root: str, policy: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    steps.STEPS.update(compute=step_compute, first=step_first, measure=step_measure, sift=step_sift)
+    steps.STEPS.update(compute=step_compute, long=step_long, first=step_first, measure=step_measure, sift=step_sift)
     steps.main()

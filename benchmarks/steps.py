@@ -148,7 +148,7 @@ def _published(root: str) -> set[Path]:
 STEPS = {name.removeprefix("step_"): value for name, value in list(globals().items()) if name.startswith("step_")}
 
 
-def _own_peak() -> float:
+def own_peak() -> float:
     """Peak of resident memory in MB; `ru_maxrss` would be no less than that of the process that started this one."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
@@ -161,7 +161,7 @@ def main() -> None:
     said = STEPS[sys.argv[1]](**json.loads(sys.argv[2]))
     cost = {
         "seconds": time.perf_counter() - started,
-        "own_mb": _own_peak(),
+        "own_mb": own_peak(),
         "children_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6,
     }
     print(json.dumps({**said, **cost}))

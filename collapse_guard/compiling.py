@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from collapse_guard import signals, transforms
-from collapse_guard.dedup import Clusters, NearSettings, index_of, signed
+from collapse_guard.dedup import Clusters, index_of, signed
 from collapse_guard.document import text_digests
 from collapse_guard.kernels.overlap import overlap_table, overlaps
 from collapse_guard.kernels.tokens import count_tokens, token_hashes
@@ -45,4 +45,4 @@ def _find_copies(texts: pa.ChunkedArray) -> pa.Table:
     captured = pa.nulls(len(texts), pa.timestamp("us", tz="UTC"))
     facts = {"id": ids, "text_sha256": text_digests(texts), "captured_at": captured, **signed(texts, Near())}
     table = index_of(pa.table(facts), rank=0)
-    return Clusters(lambda: [table], rows=len(texts), settings=NearSettings()).in_shard(0, len(texts))
+    return Clusters(lambda: [table], rows=len(texts), near=Near()).in_shard(0, len(texts))

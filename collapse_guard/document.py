@@ -31,6 +31,15 @@ DOCUMENT = pa.schema(
 `id`, `language`, `claimed_origin` and `generation` are what the input says: claims, never evidence.
 """
 
+HUMAN_VERIFIED = "human_verified"
+HUMAN_PRESUMED = "human_presumed"
+UNKNOWN = "unknown"
+EDITED = "edited"
+SYNTHETIC = "synthetic"
+ORIGINS = (HUMAN_VERIFIED, HUMAN_PRESUMED, UNKNOWN, EDITED, SYNTHETIC)
+"""What evidence says about who wrote a document, from the best verified to the worst: of equal texts, the copy with
+the earlier origin is kept. `edited` stands behind `unknown`, because there is evidence of a model in it."""
+
 QUARANTINE = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),

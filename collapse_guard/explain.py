@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 from collapse_guard import attestation
 from collapse_guard.errors import UsageError
 from collapse_guard.policy import rules_said
+from collapse_guard.provenance.residue import residue_evidence
 from collapse_guard.release import read_chain
 from collapse_guard.reservoir import EVALUATION, HUMAN, open_reservoir
 from collapse_guard.sift import aligned_sources, applies, rules_key, signal_column
+from collapse_guard.signals.evidence import EVIDENCE
 from collapse_guard.snapshot import latest, read_shard
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ def _in_dump(store: Store, sifted: Snapshot, document_id: str) -> Iterator[dict[
                 **_document(document),
                 "edits": list(_edits(store, documents, index, row)),
                 "origin": values["origin"],
+                "depth": values["depth"],
+                "evidence": _evidence(document, values),
                 "snapshots": {step.kind: step.digest for step in (documents, measured, sifted)},
                 "signals": {name: values[name] for name in measured.details["columns"]},
                 "failure": values["failure"],
@@ -79,6 +83,19 @@ def _in_dump(store: Store, sifted: Snapshot, document_id: str) -> Iterator[dict[
                 **{name: verdict[name] for name in ("duplicate_of", "cluster", "similarity")},
                 "mixed": list(_mixed(store, sifted, document_id)),
             }
+
+
+_WATERMARK = ("outcome", "key", "tokens", "start", "end")
+
+
+def _evidence(document: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Everything that was found about who wrote a document, with the characters where it stands."""
+    watermark = {name: values.get(f"watermark_{name}") for name in _WATERMARK}
+    numbers = {kind: values[f"{kind}@1"] for kind in sorted(EVIDENCE) if f"{kind}@1" in values}
+    marks = json.loads(document["metadata"] or "{}").get("marks", [])
+    residue = residue_evidence(document["text"], values["language"])
+    found = [*marks, *(finding.to_json() for finding in residue)]
+    return {"numbers": numbers, "watermark": watermark if watermark["outcome"] else None, "findings": found}
 
 
 def _document(document: dict[str, Any]) -> dict[str, Any]:

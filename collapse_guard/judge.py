@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.canonical import canonical_json
+from collapse_guard.document import HUMAN_VERIFIED
 from collapse_guard.engine import LocalEngine
 from collapse_guard.errors import UsageError
 from collapse_guard.metrics import METRICS, Profile, Reference, Tokens, compute, rare_types
-from collapse_guard.provenance import HUMAN_VERIFIED
 from collapse_guard.reservoir import EVALUATION, HUMAN
 from collapse_guard.snapshot import (
     Ledger,

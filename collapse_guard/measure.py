@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from functools import partial, reduce
+from operator import add
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+from pyarrow import feather
 
 from collapse_guard import signals
 from collapse_guard.dedup import signed, url_keys
@@ -14,22 +17,25 @@ from collapse_guard.document import derive_id, text_digests
 from collapse_guard.edit import apply, edit_snapshot, policy_transforms
 from collapse_guard.engine import LocalEngine
 from collapse_guard.kernels.tokens import count_tokens
-from collapse_guard.provenance import origins_of_scraped
+from collapse_guard.provenance.finder import Finder
+from collapse_guard.signals.evidence import EVIDENCE
 from collapse_guard.signals.exact import check_available, exact_tokens
 from collapse_guard.snapshot import Ledger, Snapshot, publish, read_shard, resume, run_key, write_shard
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from collapse_guard.engine import Engine
     from collapse_guard.errors import SignalError
     from collapse_guard.policy import Dedup, Policy
+    from collapse_guard.provenance.watermark.scan import Sums
     from collapse_guard.signals import Signal
     from collapse_guard.snapshot import Shard
     from collapse_guard.store import Store
 
-SCHEMA = "measured@2"
+SCHEMA = "measured@3"
 FAILURE = "failure"
 """The column that says which of a user's own signals raised for a document, and what; null where none did."""
 
@@ -49,16 +55,21 @@ def measured_columns(policy: Policy) -> list[str]:
     return [signals.column(signal) for signal in policy_signals(policy)]
 
 
-def measure(documents: Sequence[str] | pa.Table, policy: Policy) -> pa.Table:
+def measure(
+    documents: Sequence[str] | pa.Table, policy: Policy, environment: Mapping[str, str] | None = None
+) -> pa.Table:
     """Measure documents in memory, after the policy's transforms.
 
     Args:
         documents: Texts, or a table with the columns of a document.
-        policy: Names the transforms and the signals to compute.
+        policy: Names the transforms, the signals to compute and the evidence to look for.
+        environment: Where watermark keys are taken from that the policy's key ring refers to by name, such as
+            `os.environ`; by default those keys cannot be tested.
 
     Returns:
         One row per document, in order: `id, text_sha256, tokens, captured_at, origin, language`, a float64 column per
-        signal, null where it could not be measured, `failure`, and the signature that finds near-duplicates.
+        signal, null where it could not be measured, the columns of evidence, `failure`, and the signature that finds
+        near-duplicates.
 
     Warns:
         UserWarning: A user's own signal raised; names the signal and the document.
@@ -67,13 +78,28 @@ def measure(documents: Sequence[str] | pa.Table, policy: Policy) -> pa.Table:
         UsageError: The policy asks for a tokenizer that is not installed.
     """
     table = documents if isinstance(documents, pa.Table) else _from_texts(documents)
-    measured = _measure_table(apply(table, policy_transforms(policy))[0], policy)
+    finder = Finder(policy, environment)
+    measured, sums = _measure_table(apply(table, policy_transforms(policy))[0], policy, finder)
     for message in measured[FAILURE].drop_null().to_pylist():
         warnings.warn(message, stacklevel=2)
-    return measured
+    return finder.fuse(measured, sums)
 
 
-def measure_snapshot(store: Store, documents: Snapshot, policy: Policy, engine: Engine | None = None) -> Snapshot:
+class _Measured(NamedTuple):
+    """A measured shard that waits for what the other shards found."""
+
+    path: Path
+    failures: list[str]
+    sums: Sums
+
+
+def measure_snapshot(
+    store: Store,
+    documents: Snapshot,
+    policy: Policy,
+    engine: Engine | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Snapshot:
     """Measure a snapshot of documents, shard by shard, and publish the columns.
 
     Bounds do not matter here: moving one re-runs the sifting alone.
@@ -81,8 +107,9 @@ def measure_snapshot(store: Store, documents: Snapshot, policy: Policy, engine: 
     Args:
         store: Holds the documents; receives the columns.
         documents: What to measure; the policy's transforms are applied to it first.
-        policy: Names the signals to compute.
+        policy: Names the signals to compute and the evidence to look for.
         engine: Where to run; threads on this machine by default.
+        environment: As for `measure`.
 
     Returns:
         The published snapshot, its shards in the order of the documents' shards.
@@ -92,19 +119,31 @@ def measure_snapshot(store: Store, documents: Snapshot, policy: Policy, engine: 
     """
     documents = edit_snapshot(store, documents, policy, engine)
     name, parents = documents.sibling("measured"), (documents.as_parent(),)
-    asked = {"columns": measured_columns(policy), **_parameters(policy)}
+    finder = Finder(policy, environment)
+    asked = {"columns": measured_columns(policy), **_parameters(policy), "asked_evidence": finder.asked}
     key = run_key("measured", parents, None, asked)
     earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
     if policy.tokenizer == "exact":
         check_available()
-    work = partial(_measure_shard, store, policy)
-    done = list((engine or LocalEngine()).map(work, documents.with_role("documents")))
-    shards = tuple(shard for shard, _ in done)
-    failures = [message for _, messages in done for message in messages]
+    engine = engine or LocalEngine()
+    with store.scratch() as scratch:
+        work = partial(_measure_shard, store, policy, finder, scratch)
+        first = list(engine.map(work, enumerate(documents.with_role("documents"))))
+        sums = reduce(add, (done.sums for done in first), finder.nothing)
+        second = list(engine.map(partial(_fuse_shard, store, finder, sums), first))
+    shards = tuple(shard for shard, _ in second)
     rows = sum(shard.rows for shard in shards)
-    details = {**documents.details, **asked, "failures": len(failures), "first_failures": failures[:MAX_FAILURES]}
+    failures = [message for done in first for message in done.failures]
+    counts = reduce(add, (counted for _, counted in second), Counter[tuple[str, str]]())
+    details = {
+        **documents.details,
+        **asked,
+        "failures": len(failures),
+        "first_failures": failures[:MAX_FAILURES],
+        "evidence": finder.told(sums, counts),
+    }
     ledger = Ledger(came_in=rows, kept=rows)
     return publish(store, Snapshot(name, "measured", SCHEMA, parents, shards, ledger, None, __version__, key, details))
 
@@ -116,12 +155,25 @@ def _parameters(policy: Policy) -> dict[str, Any]:
     return {"tokenizer": policy.tokenizer, "signature": signature, "url": policy.dedup.url}
 
 
-def _measure_shard(store: Store, policy: Policy, shard: Shard) -> tuple[Shard, list[str]]:
-    measured = _measure_table(read_shard(store, shard), policy)
-    return write_shard(store, measured, "measured"), measured[FAILURE].drop_null().to_pylist()
+def _measure_shard(
+    store: Store, policy: Policy, finder: Finder, scratch: Path, numbered: tuple[int, Shard]
+) -> _Measured:
+    number, shard = numbered
+    measured, sums = _measure_table(read_shard(store, shard), policy, finder)
+    path = scratch / f"{number}.arrow"
+    feather.write_feather(measured, path, compression="uncompressed")
+    return _Measured(path, measured[FAILURE].drop_null().to_pylist(), sums)
 
 
-def _measure_table(documents: pa.Table, policy: Policy) -> pa.Table:
+def _fuse_shard(
+    store: Store, finder: Finder, sums: Sums, measured: _Measured
+) -> tuple[Shard, Counter[tuple[str, str]]]:
+    fused = finder.fuse(feather.read_table(measured.path), sums)
+    return write_shard(store, fused, "measured"), finder.count(fused)
+
+
+def _measure_table(documents: pa.Table, policy: Policy, finder: Finder) -> tuple[pa.Table, Sums]:
+    """Everything about documents that can be known without the others."""
     texts = documents["text"]
     failures: dict[int, str] = {}
 
@@ -129,20 +181,23 @@ def _measure_table(documents: pa.Table, policy: Policy) -> pa.Table:
         failures[row] = str(error)
 
     tokens = exact_tokens(texts) if policy.tokenizer == "exact" else None
-    measured = signals.compute(documents, policy_signals(policy), tokens=tokens, folder=policy.folder, on_failure=note)
+    wanted = [signal for signal in policy_signals(policy) if signal.kind not in EVIDENCE]
+    measured = signals.compute(documents, wanted, tokens=tokens, folder=policy.folder, on_failure=note)
+    language = signals.detect_language(texts)["language"]
+    found, sums = finder.find(documents, language)
     columns = {
         "id": documents["id"],
         "text_sha256": text_digests(texts),
         "tokens": documents["tokens"],
         "captured_at": documents["captured_at"],
         "domain": documents["domain"],
-        "origin": origins_of_scraped(documents),
-        "language": signals.detect_language(texts)["language"],
+        "language": language,
         **dict(zip(measured.column_names, measured.columns, strict=True)),
         FAILURE: pa.array([failures.get(row) for row in range(documents.num_rows)], pa.string()),
+        **found,
         **_compared_by(documents, policy.dedup),
     }
-    return pa.table(columns)
+    return pa.table(columns), sums
 
 
 def _compared_by(documents: pa.Table, dedup: Dedup) -> dict[str, pa.ChunkedArray]:

@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 
 from collapse_guard.canonical import json_digest
 from collapse_guard.dedup import EVALUATION_RANK, SIGNATURE, Clusters, signed
-from collapse_guard.document import DOCUMENT
+from collapse_guard.document import DOCUMENT, HUMAN_VERIFIED, ORIGINS
 from collapse_guard.errors import GateClosed, UsageError
 from collapse_guard.kernels.overlap import overlap_table, overlaps
-from collapse_guard.provenance import HUMAN_VERIFIED, ORIGINS
 from collapse_guard.reservoir import ADMITTED_WITH, EVALUATION, HUMAN
 from collapse_guard.selection import NOTHING, Cut, find_cut, priorities
-from collapse_guard.sift import aligned_sources, compared_by, copy_rules, near_settings
+from collapse_guard.sift import aligned_sources, compared_by, copy_rules
 from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, latest, publish, read_shard, resume, run_key
 from collapse_guard.spill import Replay, Spill
 from collapse_guard.version import __version__
@@ -201,7 +200,7 @@ class Offers:
         dedup, split = policy.dedup, policy.mix.evaluation_split
         compared = Replay((source.compared(dedup) for source in self.sources), scratch / "compared")
         rows = sum(source.facts.rows for source in self.sources)
-        self._copies = Clusters(compared, rows=rows, settings=near_settings(dedup), scratch=scratch)
+        self._copies = Clusters(compared, rows=rows, near=dedup.near, scratch=scratch)
         self._overlapping = list(_overlapping(self.sources, reservoir, split.n)) if split else []
 
     def table(self, index: int) -> pa.Table:

@@ -7,11 +7,12 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
 from collapse_guard.canonical import json_digest
+from collapse_guard.document import ORIGINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 STRICT = ConfigDict(extra="forbid")
 EXACT = 2**53
 """Above it JSON does not say every whole number."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _number(value: object) -> object:
+    """Take the name of an origin for its rank; refuse YAML's `yes`, which would be 1."""
+    if isinstance(value, bool):
+        raise ValueError("a bound is a number, not yes or no")  # noqa: TRY004 - pydantic shows ValueErrors
+    return ORIGINS.index(value) if value in ORIGINS else value
+
+
+Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Reference = str | dict[str, Any]
 """A signal or transform as a policy writes it: its kind, or a mapping with `kind` and parameters."""
@@ -28,7 +38,7 @@ Reference = str | dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Bound:
-    """An inclusive interval; null and NaN are never inside."""
+    """An inclusive interval; null and NaN are never inside. An origin stands for its rank, the best verified first."""
 
     low: Finite | None = None
     high: Finite | None = None
@@ -67,11 +77,26 @@ class Rule(Bound):
     name: Name | None = None
     where: Where | None = None
 
+    @model_validator(mode="after")
+    def _a_classifier_never_drops(self) -> Self:
+        for part in (self, self.where):
+            self.check_allowed(part.signal if part else "")
+        return self
+
+    def check_allowed(self, signal: Reference) -> None:
+        """Raise ValueError where a signal may not do what the rule does."""
+        if self.outside == "drop" and _kind(signal).startswith("classifier."):
+            raise ValueError("a classifier is no proof: it may send to `review`, and never drops a document")
+
     @property
     def title(self) -> str:
         """The rule's name; the signal's name or kind where none was given."""
-        said = {"kind": self.signal} if isinstance(self.signal, str) else self.signal
-        return self.name or str(said.get("name") or said.get("kind"))
+        said = {} if isinstance(self.signal, str) else self.signal
+        return self.name or str(said.get("name") or _kind(self.signal))
+
+
+def _kind(reference: Reference) -> str:
+    return reference if isinstance(reference, str) else str(reference.get("kind"))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -142,6 +167,29 @@ class EvaluationSplit:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Watermarks:
+    """Which keys are tested, and from when on a document carries evidence.
+
+    `q` bounds the expected share of false findings among all documents of a dump that are found (Benjamini and
+    Hochberg 1995). `calibration` is what `collapse-guard keys calibrate` made of human text.
+    """
+
+    keys: str
+    sha256: str | None = None
+    q: Annotated[float, Field(gt=0, le=0.2)] = 0.01
+    calibration: str | None = None
+    calibration_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Classifier:
+    """The model that tells synthetic from human text, as `collapse-guard classifier train` wrote it."""
+
+    path: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gate(Bound):
     """What happens to a corpus whose metric is outside a bound.
 
@@ -152,6 +200,15 @@ class Gate(Bound):
     outside: Literal["warn", "block"]
     metric: Name | None = None
     relative: bool = False
+
+
+def _some(gates: dict[str, Gate]) -> dict[str, Gate]:
+    if not gates:
+        raise ValueError("a policy without gates holds nothing back; name one: `human_share: {low: 0.1, outside: block}`")
+    return gates
+
+
+Gates = Annotated[dict[Name, Gate], AfterValidator(_some)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -188,13 +245,15 @@ class Policy:
     transforms: tuple[Reference, ...] = ()
     tokenizer: Literal["fast", "exact"] = "fast"
     signals: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    watermarks: Watermarks | None = None
+    classifier: Classifier | None = None
     decontaminate: tuple[EvaluationSet, ...] = ()
     packs: tuple[Pack, ...] = ()
     rules: tuple[Rule, ...] = ()
     dedup: Dedup = Dedup()
     mix: Mix = Mix()
     judging: Judging = Judging()
-    gates: dict[Name, Gate]
+    gates: Gates
     folder: Annotated[SkipJsonSchema[Path], Field(exclude=True)] = field(default=Path(), compare=False)
     """Where the files lie that the policy names; their content is part of the policy, their place is not."""
 
@@ -207,7 +266,7 @@ class Policy:
     def sifting(self) -> dict[str, Any]:
         """The part that decides about documents, as JSON: moving a gate or the share sifts nothing again."""
         said = self.to_json()
-        return {key: said[key] for key in ("transforms", "tokenizer", "decontaminate", "packs", "rules", "dedup")}
+        return {key: said[key] for key in _SIFTING}
 
     def to_json(self) -> dict[str, Any]:
         """The policy as plain JSON, with every default written out."""
@@ -228,6 +287,8 @@ class Policy:
 
 
 _policies = TypeAdapter(Policy)
+_ruling = TypeAdapter(tuple[tuple[EvaluationSet, ...], tuple[Pack, ...], tuple[Rule, ...]])
+_SIFTING = ("transforms", "tokenizer", "watermarks", "classifier", "decontaminate", "packs", "rules", "dedup")
 
 
 def _titled(
@@ -241,5 +302,5 @@ def _titled(
 
 def rules_said(sifting: dict[str, Any]) -> list[tuple[str, Rule]]:
     """Every rule with its title, from what `Policy.sifting` gave, so that old verdicts can be explained."""
-    said = Policy(name="said", gates={}, **{key: sifting[key] for key in ("decontaminate", "packs", "rules")})
-    return list(said.all_rules())
+    said = _ruling.validate_python([sifting[key] for key in ("decontaminate", "packs", "rules")])
+    return list(_titled(*said))

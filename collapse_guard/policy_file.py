@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import TypeAdapter
 
-from collapse_guard.policy import EvaluationSet, Pack, Policy, Reference, Rule, Where
+from collapse_guard.policy import Classifier, EvaluationSet, Pack, Policy, Reference, Rule, Watermarks, Where
 from collapse_guard.yaml_lines import YamlFile, suggest
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class _Reader:
     def _rule(self, rule: Rule, place: Location) -> Rule:
         where = self.where(rule.where, (*place, "where", "signal")) if rule.where else None
         signal = self.signal(rule.signal, (*place, "signal"))
+        for used in (signal, where.signal if where else signal):
+            self.file.check(place, rule.check_allowed, used)
         name = rule.title if isinstance(rule.signal, str) and rule.signal in self.own else rule.name
         return replace(rule, name=name, signal=signal, where=where)
 
@@ -99,8 +102,9 @@ class _Reader:
         found = self.file.path.parent / path
         try:
             digest = hashlib.sha256(found.read_bytes()).hexdigest()
-        except OSError as error:
-            raise self.file.error(place, f"{path!r} cannot be read ({error.strerror}); {found} is no file") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise self.file.error(place, f"{path!r} cannot be read ({reason}); {found} is no file") from None
         return {"path": os.path.relpath(found, self.folder), "sha256": digest}
 
 
@@ -123,14 +127,31 @@ class _PolicyReader(_Reader):
         policy = self.file.validate(_policies, content)
         for name in policy.gates:
             self.file.check(("gates", name, "metric"), self.names.check_metric, policy.gate_metric(name))
-        return replace(
+        known = replace(
             policy,
+            watermarks=self._watermarks(policy.watermarks),
+            classifier=self._classifier(policy.classifier),
             signals={name: self.declared(name) for name in policy.signals},
             rules=self.rules(policy.rules),
             transforms=self.transforms(policy.transforms),
             decontaminate=tuple(self._evaluation(index, found) for index, found in enumerate(policy.decontaminate)),
             folder=self.folder,
         )
+        for index, rule in enumerate(known.rules):
+            self.file.check(("rules", index, "signal"), partial(_check_evidence, known), rule)
+        return known
+
+    def _watermarks(self, said: Watermarks | None) -> Watermarks | None:
+        if said is None:
+            return None
+        known = replace(said, **_renamed(self.listed(said.keys, ("watermarks", "keys")), "keys", "sha256"))
+        if said.calibration is None:
+            return known
+        found = self.listed(said.calibration, ("watermarks", "calibration"))
+        return replace(known, **_renamed(found, "calibration", "calibration_sha256"))
+
+    def _classifier(self, said: Classifier | None) -> Classifier | None:
+        return said and replace(said, **self.listed(said.path, ("classifier", "path")))
 
     def declared(self, name: str) -> dict[str, Any]:
         found = self.signal(name, ("signals", name))
@@ -155,11 +176,34 @@ class _PolicyReader(_Reader):
     def _named_pack(self, wanted: str, place: Location) -> Pack:
         known = self.names.built_in_packs()
         path = known.get(wanted, self.file.path.parent / wanted)
-        if not path.is_file():
+        if not _is_file(path):
             raise self.file.error(place, f"pack {wanted!r} is unknown and is no file; " + suggest(wanted, known))
         if path.samefile(self.file.path):
             raise self.file.error(place, f"{wanted!r} is this policy itself; name a pack. " + suggest(wanted, known))
         return _PackReader(YamlFile.read(path), self.names, self.own, self.folder).read()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long for the file system
+        return False
+
+
+def _renamed(found: dict[str, Any], path: str, sha256: str) -> dict[str, Any]:
+    return {path: found["path"], sha256: found["sha256"]}
+
+
+def _check_evidence(policy: Policy, rule: Rule) -> None:
+    """Raise ValueError where a rule asks for evidence that nothing in the policy collects."""
+    for part in (rule, rule.where):
+        kind = part.signal.get("kind") if part and isinstance(part.signal, dict) else part and part.signal
+        section = str(kind).partition(".")[0]
+        needed = {"watermark": "watermarks", "classifier": "classifier"}.get(section)
+        if needed and getattr(policy, needed) is None:
+            raise ValueError(
+                f"{kind} is never measured, because the policy has no `{needed}`; add it"
+            )
 
 
 def _named(name: str, said: Any) -> Any:  # noqa: ANN401 - as YAML gives it; checked when the signal is

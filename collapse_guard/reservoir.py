@@ -13,10 +13,9 @@ import pyarrow.compute as pc
 from collapse_guard import attestation
 from collapse_guard.dedup import INDEX as COMPARED
 from collapse_guard.dedup import SIGNATURE, Clusters, index_of, signed
-from collapse_guard.document import DOCUMENT, text_digests
+from collapse_guard.document import DOCUMENT, HUMAN_VERIFIED, ORIGINS, UNKNOWN, text_digests
 from collapse_guard.errors import DamagedDataError, UsageError
 from collapse_guard.policy import Near
-from collapse_guard.provenance import HUMAN_VERIFIED, ORIGINS, UNKNOWN
 from collapse_guard.snapshot import (
     Ledger,
     ShardWriter,

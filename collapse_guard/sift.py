@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from collapse_guard import signals
 from collapse_guard.canonical import canonical_json, json_digest
-from collapse_guard.dedup import EVALUATION_RANK, SIGNATURE, Clusters, NearSettings, index_of, signed
+from collapse_guard.dedup import EVALUATION_RANK, SIGNATURE, Clusters, index_of, signed
 from collapse_guard.document import text_digests
 from collapse_guard.signals.batch import read_list
 from collapse_guard.signals.evaluation import items
@@ -106,7 +106,7 @@ def sift(measured: pa.Table, policy: Policy) -> Sifted:
     kept = _not_dropped(verdicts)
     guarded = _evaluation_items(policy)
     compared = [*guarded, compared_by(measured.take(pa.array(kept)), policy.dedup)]
-    found = Clusters(lambda: compared, rows=len(kept), settings=near_settings(policy.dedup))
+    found = Clusters(lambda: compared, rows=len(kept), near=policy.dedup.near)
     return Sifted(_drop_copies(verdicts, kept, found.in_shard(len(guarded), len(kept))))
 
 
@@ -226,7 +226,7 @@ def _decide(store: Store, measured: Snapshot, policy: Policy) -> Iterator[pa.Tab
         )
         compared = Replay(chain(guarded, kept_rows), scratch / "compared")
         rows = measured.ledger.came_in
-        copies = Clusters(compared, rows=rows, settings=near_settings(policy.dedup), scratch=scratch)
+        copies = Clusters(compared, rows=rows, near=policy.dedup.near, scratch=scratch)
         for index, shard in enumerate(measured.shards):
             verdicts = apply_rules(read_shard(store, shard), policy)
             kept = _not_dropped(verdicts)
@@ -248,11 +248,6 @@ def _compared_items(found: EvaluationSet, policy: Policy) -> pa.Table:
         **(signed(texts, policy.dedup.near) if policy.dedup.near else {}),
     }
     return compared_by(pa.table(facts), policy.dedup, rank=EVALUATION_RANK)
-
-
-def near_settings(dedup: Dedup) -> NearSettings:
-    """What counts as nearly the same text under a policy."""
-    return NearSettings(**vars(dedup.near)) if dedup.near else NearSettings()
 
 
 def compared_by(facts: pa.Table, dedup: Dedup, *, rank: int | None = None) -> pa.Table:

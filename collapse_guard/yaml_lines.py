@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST_VALUES = 50_000
+"""With aliases written out: a file of 300 bytes can stand for billions of values."""
+
 
 def suggest(wanted: str, known: Mapping[str, object] | Sequence[str]) -> str:
     """Say which names exist and which one was probably meant."""
@@ -96,12 +99,23 @@ def _yaml_message(path: Path, error: Exception) -> str:
 
 
 def _build(path: Path, node: yaml.Node, place: Location, lines: dict[Location, int]) -> Any:  # noqa: ANN401
-    lines[place] = node.start_mark.line + 1
+    line = lines[place] = node.start_mark.line + 1
+    if len(lines) > _MOST_VALUES:
+        raise PolicyError(f"{path}:{line}: there are more than {_MOST_VALUES:,} values, aliases written out; use fewer")
     if isinstance(node, yaml.MappingNode):
         return _build_mapping(path, node, place, lines)
     if isinstance(node, yaml.SequenceNode):
         return [_build(path, item, (*place, index), lines) for index, item in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)
+    return _scalar(path, node)
+
+
+def _scalar(path: Path, node: yaml.Node) -> object:
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (ValueError, LookupError, AttributeError) as error:  # PyYAML checks what looks like a date as it makes one
+        place, wanted = f"{path}:{node.start_mark.line + 1}", node.tag.rpartition(":")[2]
+        found = f"{node.value!r:.60} is no {wanted} ({error!s:.60})"
+        raise PolicyError(f"{place}: this is not YAML: {found}; put text into quotes") from None
 
 
 def _build_mapping(path: Path, node: yaml.MappingNode, place: Location, lines: dict[Location, int]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collapse_guard import spill
-from collapse_guard.dedup import EVALUATION_RANK, INDEX, Clusters, NearSettings, clusters, index_of, linking, url_keys
-from collapse_guard.kernels.minhash import sign
-from collapse_guard.provenance import ORIGINS
+from collapse_guard.dedup import EVALUATION_RANK, INDEX, Clusters, clusters, index_of, linking, url_keys
+from collapse_guard.document import ORIGINS
+from collapse_guard.kernels.minhash import BANDS, NGRAM, ROWS, sign
+from collapse_guard.policy import Near
 
 TIMES = [None, datetime(2019, 5, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)]
 SOUNDS = [a + b + c for a in "bdfgk" for b in "aeiou" for c in "lmnr"]
@@ -59,7 +60,7 @@ def digest(text):
 def found_in(shards, scratch=None, rows=None, near=None):
     """What is found about every document, by id."""
     tables = [shard if isinstance(shard, pa.Table) else index(shard) for shard in shards]
-    made = Clusters(lambda: iter(tables), rows=rows or 1, settings=near, scratch=scratch)
+    made = Clusters(lambda: iter(tables), rows=rows or 1, near=near, scratch=scratch)
     return {
         name: row
         for place, table in enumerate(tables)
@@ -176,13 +177,13 @@ def test_a_cluster_is_named_by_its_smallest_digest():
 def test_texts_that_share_a_band_are_joined_where_they_are_similar_enough(least, joined):
     documents = [document(str(changed), prose(5, changed)) for changed in (0, 2)]  # similarity about 0.9
 
-    assert bool(copies(found_in([documents], near=NearSettings(min_similarity=least)))) == joined
+    assert bool(copies(found_in([documents], near=Near(min_similarity=least)))) == joined
 
 
 def test_without_a_least_similarity_all_that_share_a_band_are_joined():
     documents = [document(f"d{changed}", prose(7, changed)) for changed in range(9)]
 
-    assert len(copies(found_in([documents], near=NearSettings(min_similarity=0)))) == 8
+    assert len(copies(found_in([documents], near=Near(min_similarity=0)))) == 8
 
 
 def test_short_texts_are_merged_only_with_their_like():
@@ -276,7 +277,7 @@ def test_signatures_of_other_sizes_can_be_compared():
     for name in signed.column_names:
         table = table.append_column(name, signed[name])
 
-    assert copies(found_in([index_of(table, rank=0)], near=NearSettings(4, 3, 2))) == {"b": "a"}
+    assert copies(found_in([index_of(table, rank=0)], near=Near(bands=4, rows=3, ngram=2))) == {"b": "a"}
 
 
 def test_an_index_survives_parquet(tmp_path):

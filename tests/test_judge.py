@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from small_project import ENOUGH, TOO_LITTLE, run_job
 
 from collapse_guard.catalogue import load_policy
+from collapse_guard.document import HUMAN_VERIFIED, UNKNOWN
 from collapse_guard.errors import UsageError
 from collapse_guard.judge import GateResult, decide_state, find_remedy, history, judge
 from collapse_guard.policy import Gate, Mix, Policy
-from collapse_guard.provenance import HUMAN_VERIFIED, UNKNOWN
 from collapse_guard.reservoir import open_reservoir
 from collapse_guard.snapshot import latest
 from collapse_guard.store import open_store

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from small_project import pages
 
 from collapse_guard import metrics
+from collapse_guard.document import HUMAN_VERIFIED, UNKNOWN
 from collapse_guard.metrics import METRICS, Profile, Reference, Tokens, compute, rare_types
-from collapse_guard.provenance import HUMAN_VERIFIED, UNKNOWN
 
 documents = st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8)
 

@@ -307,7 +307,9 @@ def test_every_taken_document_is_the_one_that_was_offered(store, reservoir):
     candidate = mixed(store, reservoir, [table(PAGES[:20]), table(PAGES[20:])], policy(human_share=0.4))
 
     known = {row["id"]: row for row in (*PEOPLE, *PAGES)}
-    for row in rows_of(store, candidate):
+    taken = rows_of(store, candidate)
+    assert {row["stratum"] for row in taken} > {HUMAN}
+    for row in taken:
         assert {name: row[name] for name in known[row["id"]]} == known[row["id"]]
         assert row["dump"] == ("" if row["stratum"] == HUMAN else DUMP)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,15 @@ def refusal(read, text, name="policy.yaml"):
     return str(refused.value)
 
 
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + held] * 10)}]\n" for held, name in pairwise("abcdefghi")
+)
+
 MISTAKES = {
     "unknown key": (
         f"name: p\n{GATES}mixx: {{}}\n",
         3,
-        "mixx: unknown key; known: decontaminate, dedup, gates, judging, mix",
+        "mixx: unknown key; known: classifier, decontaminate, dedup, gates, judging, mix",
     ),
     "unknown key is close to": (f"name: p\n{GATES}mixx: {{}}\n", 3, "Did you mean 'mix'?"),
     "unknown key of the mix": (f"name: p\n{GATES}mix:\n  human_shar: 0.3\n", 4, "Did you mean 'human_share'?"),
@@ -122,6 +127,8 @@ MISTAKES = {
     "more tokens than json can say": (f"name: p\n{GATES}mix: {{tokens: {2**53}}}\n", 3, "mix.tokens"),
     "few draws": (f"name: p\n{GATES}judging: {{draws: 3}}\n", 3, "greater than or equal to 20 (found 3)"),
     "no gates": ("name: p\n", 1, "gates: Field required"),
+    "empty gates": ("name: p\ngates: {}\n", 2, "gates: a policy without gates holds nothing back; name one"),
+    "yes for a number": ("name: p\ngates:\n  rare:\n    low: yes\n    outside: block\n", 4, "not yes or no"),
     "no name": (GATES, 1, "name: Field required"),
     "name with blanks": (f"name: My Policy\n{GATES}", 1, "name: String should match pattern"),
     "number for a name": (f"name: 2020\n{GATES}", 1, "valid string (found 2020)"),
@@ -158,6 +165,8 @@ MISTAKES = {
         3,
         "packs.0: pack 'built_in' is unknown and is no",
     ),
+    "pack of a name that is too long": (f"name: p\n{GATES}packs: [{'x' * 300}]\n", 3, "is unknown and is no file"),
+    "pack whose name holds a nul": (f'name: p\n{GATES}packs: ["a\\0b"]\n', 3, "is unknown and is no file"),
     "policy as its own pack": (f"name: p\n{GATES}packs: [policy.yaml]\n", 3, "'policy.yaml' is this policy itself"),
     "key given twice": (f"name: p\n{GATES}name: q\n", 3, "'name' is given twice; keep one of them"),
     "key given twice deep inside": ("name: p\ngates:\n  rare:\n    low: 1\n    low: 2\n", 5, "'low' is given twice"),
@@ -166,7 +175,10 @@ MISTAKES = {
     "two documents": (f"name: p\n{GATES}---\nname: q\n", 3, "this is not YAML"),
     "list that holds itself": (f"name: p\n{GATES}rules: &a [*a]\n", 1, "nested too deeply"),
     "command": (f"name: !!python/object/apply:os.getcwd []\n{GATES}", 1, "name: "),
-    "no date": (f"name: 2020-13-45\n{GATES}", 1, "this is not YAML"),
+    "no date": (f"name: p\n{GATES}mix: {{seed: 2020-13-45}}\n", 3, "'2020-13-45' is no timestamp (month must be"),
+    "no number": (f"name: p\n{GATES}mix:\n  seed: !!int ''\n", 4, "put text into quotes"),
+    "number of very many digits": (f"name: p\n{GATES}mix: {{seed: {'9' * 5000}}}\n", 3, "is no int (Exceeds the limit"),
+    "aliases that stand for billions of values": (f"name: p\n{GATES}{BOMB}", 3, "more than 50,000 values"),
     "control character": ("name: p\x01\n", 1, "this is not YAML"),
     "nothing": ("", 1, "a mapping was expected, with keys such as `name` and `gates`"),
     "only a comment": ("# later\n", 1, "a mapping was expected"),

@@ -53,6 +53,8 @@ def test_a_pack_can_be_limited_to_some_documents(folder: Path) -> None:
         ("dedup: {near: {bands: 0}}", 2, "greater than or equal to 1"),
         ("dedup: {naer: null}", 2, "Did you mean 'near'"),
         ("decontaminate: [{name: quiz, path: nowhere.jsonl}]", 2, "cannot be read"),
+        (f"decontaminate: [{{name: quiz, path: {'x' * 300}}}]", 2, "cannot be read (File name too long)"),
+        ('decontaminate: [{name: quiz, path: "a\\0b"}]', 2, "cannot be read (embedded null byte)"),
         ("signals: {own: {function: nowhere.at_all}}", 2, "package.module:function"),
         ("signals: {own: {function: 'nowhere:at_all'}}", 2, "cannot be imported"),
         ("signals: {own: {function: 'json:nothing'}}", 2, "cannot be imported"),

@@ -277,7 +277,7 @@ BAD = {
 def test_bad_input_gives_finite_numbers_or_null(name):
     found = compute(pa.array([BAD[name]]), SIGNALS)
 
-    assert [values.null_count or np.isfinite(values[0].as_py()) for values in found.columns]
+    assert all(values.null_count or np.isfinite(values[0].as_py()) for values in found.columns)
     assert found["duplicate_line_share@1"][0].as_py() is not None
 
 

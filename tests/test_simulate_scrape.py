@@ -136,6 +136,7 @@ def test_addresses_are_examples_and_ids_and_times_differ(tmp_path):
     good, _ = rows(report.files[1])
     urls = [url for url, _ in responses(report.files[0])[0]] + [row["url"] for row in good]
 
+    assert good
     assert {url.split("/")[2] for url in urls} <= set(SITES)
     assert all(site.endswith(".example") for site in SITES)
     assert len(set(urls)) == len(urls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collapse_guard.components.corpus_guard import CorpusGuard
 from collapse_guard.components.human_reservoir import HumanReservoir
+from collapse_guard.components.provenance_classifier import ProvenanceClassifier
 from collapse_guard.components.training_demo import TrainingDemo
 
-__all__ = ["CorpusGuard", "HumanReservoir", "TrainingDemo"]
+__all__ = ["CorpusGuard", "HumanReservoir", "ProvenanceClassifier", "TrainingDemo"]

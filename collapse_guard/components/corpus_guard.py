@@ -18,6 +18,7 @@ from collapse_guard.components.showing import (
     WARN,
     audit_metadata,
     check_spec,
+    evidence_metadata,
     failures,
     gate_checks,
     judgement_metadata,
@@ -184,6 +185,9 @@ class _Guard:
                 False,
             ),
         }
+        if self.policy.watermarks:
+            text = "Every watermark key could be tested; under one that cannot, nothing is ever found."
+            checks["every_key_tested"] = (text, False)
         version = json_digest({"columns": columns, "sifting": self.policy.sifting})[:16]
 
         @self.declare("measured", [self.key("documents")], checks, version)  # type: ignore[untyped-decorator]
@@ -191,7 +195,7 @@ class _Guard:
             """A column per signal, beside the documents."""
             documents = self.known("documents", context.partition_key)
             with failures():
-                snapshot = measure_snapshot(self.store, documents, self.policy)
+                snapshot = measure_snapshot(self.store, documents, self.policy, environment=self.place.environment)
             complete = rows_agree(snapshot, "measured", documents.ledger.kept)
             yield dg.AssetCheckResult(
                 check_name="every_document_measured", asset_key=key, passed=complete, severity=ERROR
@@ -204,9 +208,13 @@ class _Guard:
                 metadata={"collapse_guard/failures": snapshot.details["failures"]},
                 description="\n".join(snapshot.details["first_failures"]) or None,
             )
+            evidence = snapshot.details["evidence"]
+            if evidence["watermarks"]:
+                yield _keys_check(evidence["watermarks"]["unsupported_keys"], key)
             transforms = snapshot.details.get("transforms")
             edits = {"collapse_guard/transforms": transforms} if transforms else {}
-            yield materialised(snapshot, key, {**signal_metadata(policy_signals(self.policy)), **edits})
+            columns = signal_metadata(policy_signals(self.policy))
+            yield materialised(snapshot, key, {**evidence_metadata(evidence), **columns, **edits})
 
         return measured  # type: ignore[no-any-return]
 
@@ -316,6 +324,14 @@ class _Guard:
             return dg.RunRequest(partition_key=max(known)) if known else dg.SkipReason("no dump is known yet")
 
         return newest_again
+
+
+def _keys_check(unsupported: list[dict[str, str]], asset: dg.AssetKey) -> dg.AssetCheckResult:
+    told = "\n".join(f"{key['id']}: {key['reason']}" for key in unsupported)
+    passed = not unsupported
+    return dg.AssetCheckResult(
+        check_name="every_key_tested", asset_key=asset, passed=passed, severity=WARN, description=told or None
+    )
 
 
 def _state_check(judgement: Judgement, key: dg.AssetKey) -> dg.AssetCheckResult:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pyarrow as pa
 import zstandard
 
+from collapse_guard.catalogue import BUILT_IN_POLICIES
 from collapse_guard.components.corpus_guard import CorpusGuard
 from collapse_guard.components.human_reservoir import HumanReservoir
 from collapse_guard.components.settings import Place
@@ -22,14 +25,15 @@ from collapse_guard.errors import GuardError, UsageError
 from collapse_guard.judge import history
 from collapse_guard.simulate.human_text import read_human_text
 from collapse_guard.simulate.language_model import NgramModel
+from collapse_guard.simulate.marking import KEYS_NAME, Mark, write_ring
 from collapse_guard.simulate.scrape import write_scrape
-from collapse_guard.snapshot import latest
+from collapse_guard.snapshot import latest, read_rows
 from collapse_guard.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from collapse_guard.snapshot import Ledger
+    from collapse_guard.snapshot import Ledger, Snapshot
 
 CORPUS = "web"
 MARKER = "demo.json"
@@ -37,15 +41,26 @@ RESERVOIR_SHARE = 0.55
 FIRST_SHARE = 0.70
 """Of the human documents, this share becomes the reservoir; of the rest, this share is the first scrape."""
 SYNTHETIC_PAGES = 700
+MARKED_SHARE = 0.5
+"""Of the synthetic pages, this share comes from a vendor that marks what it writes."""
 PAGE_WORDS = 150
 SHARPNESS = 2
 """Models are sampled a little sharper than they learnt, as with a temperature below one."""
 THRIFTY_SHARE = 0.05
+SECOND_SEED = 500
 THRIFTY_GENERATION = 1
 """In this generation somebody first tries to save reservoir: the gate refuses, and the remedy is followed."""
+COMPARED = {"documents": ["id", "url"], "measured": ["id", "watermark_outcome"]}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAGSTER_YAML = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 FIRST_DUMP = datetime(2026, 1, 5, tzinfo=UTC)
+POLICY_FOLDER, POLICY_NAME = "policy", "policy.yaml"
+MARKED_RULE = f"""\
+watermarks: {{keys: {KEYS_NAME}}}  # the vendor's key, which tells its pages from all others
+
+rules:
+  - {{name: marked, signal: watermark.q_value, low: 0.01, outside: drop}}
+"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,18 @@ class Components:
         """All their definitions."""
         parts = (component.definitions(place) for component in (self.reservoir, self.guard, self.training))
         return dg.Definitions.merge(*parts)
+
+
+def policy_in(out: Path) -> str:
+    """The policy that a demo left in its folder; `default` where none has run yet, so that the project loads."""
+    path = out.resolve() / POLICY_FOLDER / POLICY_NAME
+    return str(path) if path.is_file() else "default"
+
+
+@dg.template_var
+def demo_policy(context: dg.ComponentLoadContext) -> Callable[[str], str]:
+    """For the project's YAML: `demo_policy(folder)` names the policy of the demo in that folder."""
+    return lambda out: policy_in(context.project_root / out)
 
 
 def components(out: str) -> Components:
@@ -80,6 +107,7 @@ def components(out: str) -> Components:
             dumps=f"{out}/crawl/{CORPUS}/{{dump}}/*",
             reservoir=reservoir,
             signing_key=key,
+            policy=policy_in(Path(out)),
         ),
         TrainingDemo(
             corpus=CORPUS,
@@ -98,7 +126,6 @@ class Demo:
         self.out = out
         self._seed = seed
         self._place = Place(out, out)
-        self._components = components(str(out))
         self._guard = open_store(out / "guard")
         home = out / "dagster"
         home.mkdir(parents=True)
@@ -111,8 +138,11 @@ class Demo:
 
     def prepare(self, generations: int) -> None:
         """Read this machine's documentation, admit a part to the reservoir, keep the rest for the scrapes."""
-        table = read_human_text()
-        rows = table.to_pylist()
+        rows = read_human_text().to_pylist()
+        folder = self.out / POLICY_FOLDER
+        self._mark = Mark(write_ring(folder, (row["text"] for row in rows), self._seed))
+        (folder / POLICY_NAME).write_text(_policy(), encoding="utf-8")
+        self._components = components(str(self.out))
         held = int(len(rows) * RESERVOIR_SHARE)
         _write_rows(self.out / "human" / "documentation.jsonl.zst", rows[:held])
         texts = [row["text"] for row in rows[held:]]
@@ -127,13 +157,14 @@ class Demo:
         """Scrape, then run both arms; returns the rows of the unguarded and the guarded arm."""
         dump = f"dump-{number:02d}"
         self._scrape(UNGUARDED, number, dump)
-        self._scrape(CORPUS, number, dump)
+        marked = self._scrape(CORPUS, number, dump)
         self._instance.add_dynamic_partitions(f"{CORPUS}_dumps", [dump])
         self._materialise(f"{UNGUARDED}_training", dump)
         refusals = [self._thrifty(dump)] if number == THRIFTY_GENERATION else []
         released = self._materialise(f"{CORPUS}_training", dump)
         guarded = self._row(CORPUS, number, dump, "candidate", released=released)
-        return self._row(UNGUARDED, number, dump, "documents", released=False), {**guarded, "refusals": refusals}
+        guarded |= {"watermark": self._watermark(dump, marked), "refusals": refusals}
+        return self._row(UNGUARDED, number, dump, "documents", released=False), guarded
 
     def release(self) -> dict[str, Any]:
         """Where the newest release is."""
@@ -142,29 +173,35 @@ class Demo:
         opened = open_release(self.out / "guard", CORPUS)
         return {"root": str(self.out / "guard"), "name": CORPUS, "dump": opened.release.dump, "digest": opened.digest}
 
-    def _scrape(self, arm: str, number: int, dump: str) -> None:
-        pages: list[str] = []
-        models = [model_file(self.out / "models", arm, f"dump-{earlier:02d}") for earlier in range(number)]
-        newest = next((path for path in reversed(models) if path.is_file()), None)
-        if newest:
-            pages = NgramModel.load(newest).write_pages(
-                SYNTHETIC_PAGES, words=PAGE_WORDS, seed=self._seed * 1000 + number, sharpness=SHARPNESS
-            )
-        write_scrape(
+    def _scrape(self, arm: str, number: int, dump: str) -> frozenset[str]:
+        """Write what a crawl would find, and give the addresses of the pages that carry the vendor's mark."""
+        plain, marked = self._pages(arm, number)
+        report = write_scrape(
             self.out / "crawl" / arm,
             dump=dump,
             human=self._human[number],
-            synthetic=pages,
+            synthetic=[*plain, *marked],
             captured_at=FIRST_DUMP + timedelta(days=28 * number),
             seed=self._seed * 1000 + number,
+            marked=marked,
         )
+        return report.marked_urls
+
+    def _pages(self, arm: str, number: int) -> tuple[list[str], list[str]]:
+        """Let an arm's newest model write pages, without and with the mark."""
+        models = [model_file(self.out / "models", arm, f"dump-{earlier:02d}") for earlier in range(number)]
+        newest = next((path for path in reversed(models) if path.is_file()), None)
+        if newest is None:
+            return [], []
+        write = partial(NgramModel.load(newest).write_pages, words=PAGE_WORDS, sharpness=SHARPNESS)
+        count, seed = round(MARKED_SHARE * SYNTHETIC_PAGES), self._seed * 1000 + number
+        return write(SYNTHETIC_PAGES - count, seed=seed), write(count, seed=seed + SECOND_SEED, mark=self._mark)
 
     def _thrifty(self, dump: str) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory() as folder:
-            policy = Path(folder) / "thrifty.yaml"
-            policy.write_text(_thrifty_policy(), encoding="utf-8")
-            thrifty = self._components.guard.model_copy(update={"policy": str(policy)})
-            self._materialise(f"{CORPUS}_release", dump, dataclasses.replace(self._components, guard=thrifty))
+        policy = self.out / POLICY_FOLDER / "thrifty.yaml"
+        policy.write_text(_policy(human_share=THRIFTY_SHARE), encoding="utf-8")
+        thrifty = self._components.guard.model_copy(update={"policy": str(policy)})
+        self._materialise(f"{CORPUS}_release", dump, dataclasses.replace(self._components, guard=thrifty))
         judged = history(self._guard, CORPUS)[-1]
         return {"why": _closed(judged), "remedy": judged["remedy"]}
 
@@ -189,19 +226,42 @@ class Demo:
             "remedy": judged["remedy"],
         }
 
+    def _watermark(self, dump: str, marked: frozenset[str]) -> dict[str, int]:
+        """Compare what the rule found with what is marked, of the documents that could be read."""
+        documents, measured = (self._rows(step, dump, names) for step, names in COMPARED.items())
+        told = dict(zip(measured["id"].to_pylist(), measured["watermark_outcome"].to_pylist(), strict=True))
+        outcomes = Counter(
+            (url in marked, told[name])
+            for name, url in zip(documents["id"].to_pylist(), documents["url"].to_pylist(), strict=True)
+        )
+        return {
+            "marked": sum(count for (true, _), count in outcomes.items() if true),
+            "found": outcomes[True, "evidence"],
+            "inconclusive": outcomes[True, "inconclusive"],
+            "false": outcomes[False, "evidence"],
+        }
+
+    def _rows(self, step: str, dump: str, names: list[str]) -> pa.Table:
+        snapshot = self._known(CORPUS, step, dump)
+        return pa.concat_tables(read_rows(self._guard, snapshot.with_role(step), names))
+
+    def _known(self, arm: str, step: str, dump: str) -> Snapshot:
+        found = latest(self._guard, f"{arm}/{step}/{dump}")
+        if found is None:
+            raise GuardError(f"the demo's {arm} arm has no {step} for {dump}; see the run in `make ui`")
+        return found
+
     def _ledger(self, arm: str, dump: str) -> Ledger:
-        steps = [latest(self._guard, f"{arm}/{step}/{dump}") for step in ("documents", "sifted")]
-        read, sifted = (step.ledger if step else None for step in steps)
-        if read is None:
-            raise GuardError(f"the demo's {arm} arm has no documents for {dump}; see the run in `make ui`")
-        return read.then(sifted) if sifted else read
+        read = self._known(arm, "documents", dump).ledger
+        sifted = latest(self._guard, f"{arm}/sifted/{dump}")
+        return read.then(sifted.ledger) if sifted else read
 
 
-def _thrifty_policy() -> str:
-    from collapse_guard.catalogue import BUILT_IN_POLICIES  # noqa: PLC0415
-
+def _policy(human_share: float = 0.30) -> str:
+    """The default policy, and a rule against marked pages."""
     text = BUILT_IN_POLICIES["default"].read_text(encoding="utf-8")
-    return text.replace("human_share: 0.30 ", f"human_share: {THRIFTY_SHARE} ")
+    text = text.replace("human_share: 0.30 ", f"human_share: {human_share:.2f} ")
+    return text.replace("name: default\n", "name: demo\n").replace("rules:\n", MARKED_RULE)
 
 
 def _closed(judged: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from collapse_guard.catalogue import BUILT_IN_POLICIES, load_policy
 from collapse_guard.store import Store, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from collapse_guard.policy import Policy
 
 
@@ -34,6 +36,11 @@ class Place:
     def store(self, value: str) -> Store:
         """The store at a root."""
         return open_store(self.path(value))
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment, in which the secrets of watermark keys stand."""
+        return os.environ
 
     def policy(self, value: str) -> Policy:
         """A policy that comes with the library, or a file beside the component's YAML."""

@@ -11,8 +11,10 @@ import dagster as dg
 
 from collapse_guard.audit import worst
 from collapse_guard.errors import GuardError
+from collapse_guard.report.evidence import evidence_rows
 from collapse_guard.report.plots import history_plot
-from collapse_guard.signals import column, described
+from collapse_guard.signals import column, described, resolve
+from collapse_guard.signals.evidence import EVIDENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +55,7 @@ def materialised(
     ledger = snapshot.ledger
     reasons = sorted({**ledger.dropped, **ledger.quarantined}.items(), key=lambda item: -item[1])[:MAX_REASONS]
     rows = [(reason, f"{count:,}") for reason, count in reasons]
-    why = {"collapse_guard/reasons": dg.MetadataValue.md(_table(("reason", "documents"), rows))} if rows else {}
+    why = {"collapse_guard/reasons": markdown(("reason", "documents"), rows)} if rows else {}
     metadata: dict[str, Any] = {
         **(extra or {}),
         "dagster/row_count": ledger.kept,
@@ -110,12 +112,23 @@ def _gate_check(
 
 def signal_metadata(wanted: Sequence[Signal]) -> dict[str, Any]:
     """The columns of measured documents with what each says, for the column view of the UI."""
+    evidence = [signal for signal in map(resolve, sorted(EVIDENCE)) if signal not in wanted]
     columns = [
         dg.TableColumn(column(signal), "double", description=f"{found.summary} ({found.unit}; null: not measurable)")
-        for signal in wanted
+        for signal in (*wanted, *evidence)
         for found in [described(signal)]
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def evidence_metadata(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found about who wrote the documents: origins, keys, prevalence with its interval, marks."""
+    found = {
+        f"collapse_guard/{listing.title.replace(' ', '_')}": markdown(listing.names, listing.rows)
+        for listing in evidence_rows(evidence)
+    }
+    marked = (evidence["watermarks"] or {}).get("outcomes", {}).get("evidence", 0)
+    return {**found, **({"collapse_guard/marked_documents": marked} if evidence["watermarks"] else {})}
 
 
 def audit_metadata(audit: Audit) -> dict[str, Any]:
@@ -130,8 +143,8 @@ def audit_metadata(audit: Audit) -> dict[str, Any]:
     ]
     header = ("rule alone", "documents", "tokens", "tail kept", "at random", "distinct-2", "at random")
     return {
-        "collapse_guard/filter_effects": dg.MetadataValue.md(_table(header, effects)),
-        "collapse_guard/filter_bias": dg.MetadataValue.md(_table(("rule", "group", "dropped", "times"), groups)),
+        "collapse_guard/filter_effects": markdown(header, effects),
+        "collapse_guard/filter_bias": markdown(("rule", "group", "dropped", "times"), groups),
     }
 
 
@@ -139,8 +152,9 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
     """A Markdown table; the first column is text, the others are numbers."""
-    lines = [f"| {' | '.join(row)} |" for row in rows or [("none", *("" for _ in header[1:]))]]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows] or [["none", *("" for _ in header[1:])]]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
     rule = " | ".join(["---", *("---:" for _ in header[1:])])
-    return "\n".join([f"| {' | '.join(header)} |", f"| {rule} |", *lines])
+    return dg.MetadataValue.md("\n".join([f"| {' | '.join(header)} |", f"| {rule} |", *lines]))

@@ -18,10 +18,10 @@ from collapse_guard.components.showing import (
     materialised,
     plot_metadata,
 )
+from collapse_guard.document import UNKNOWN
 from collapse_guard.ingest import ingest
 from collapse_guard.judge import Sample, Yardstick, history, judge_sample, keep_judgement
 from collapse_guard.metrics import Tokens
-from collapse_guard.provenance import UNKNOWN
 from collapse_guard.release import open_release
 from collapse_guard.reservoir import open_reservoir
 from collapse_guard.simulate.language_model import NgramModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collapse_guard.dedup.clusters import Clusters
-from collapse_guard.dedup.index import EVALUATION_RANK, INDEX, NearSettings, index_of, url_keys
+from collapse_guard.dedup.index import EVALUATION_RANK, INDEX, index_of, url_keys
 from collapse_guard.dedup.signing import SIGNATURE, signed
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "INDEX",
     "SIGNATURE",
     "Clusters",
-    "NearSettings",
     "index_of",
     "signed",
     "url_keys",

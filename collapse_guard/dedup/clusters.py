@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collapse_guard.dedup.index import NearSettings, digest_words, matrix
+from collapse_guard.dedup.index import digest_words, matrix
 from collapse_guard.dedup.linking import Corpus, link, spread
 from collapse_guard.kernels.clusters import flatten, similarities
+from collapse_guard.policy import Near
 from collapse_guard.spill import Spill
 
 if TYPE_CHECKING:
@@ -50,22 +51,22 @@ class Clusters:
     """
 
     def __init__(
-        self, tables: Tables, *, rows: int, settings: NearSettings | None = None, scratch: Path | None = None
+        self, tables: Tables, *, rows: int, near: Near | None = None, scratch: Path | None = None
     ) -> None:
         """Find them.
 
         Args:
             tables: Gives rows of INDEX, a table per shard; called several times, the same tables in the same order.
             rows: About how many rows there are: decides how much is in memory at a time, never the result.
-            settings: What counts as nearly the same.
+            near: What counts as nearly the same, of documents that have a signature; by default as in a policy.
             scratch: A folder for buckets; without one everything is in memory.
         """
-        settings = settings or NearSettings()
+        near = near or Near()
         corpus = Corpus(tables, rows, scratch)
-        parent = link(corpus, settings)
+        parent = link(corpus, near)
         together = flatten(parent)
         shards = 0
-        facts = Spill(corpus.folder("facts"), _facts_schema(settings), -(-int(together.sum()) // ROWS_PER_BUCKET))
+        facts = Spill(corpus.folder("facts"), _facts_schema(near), -(-int(together.sum()) // ROWS_PER_BUCKET))
         for shards, (first, table) in enumerate(corpus.numbered(), 1):
             found = _facts(table, shards - 1, first, parent, together)
             facts.write(found, _bucket_of_root(found["root"].to_numpy(), facts.buckets))
@@ -105,7 +106,7 @@ class Clusters:
         return shards * self._found.buckets // self._shards
 
 
-def _facts_schema(settings: NearSettings) -> pa.Schema:
+def _facts_schema(near: Near) -> pa.Schema:
     return pa.schema(
         [
             *(pa.field(name, pa.int64()) for name in _PLACES),
@@ -114,7 +115,7 @@ def _facts_schema(settings: NearSettings) -> pa.Schema:
             pa.field("id", pa.string()),
             pa.field("text_sha256", pa.binary()),
             pa.field("url_key", pa.uint64()),
-            pa.field("sketch", pa.binary(settings.bands * settings.rows)),
+            pa.field("sketch", pa.binary(near.bands * near.rows)),
             pa.field("head", pa.uint64()),
         ]
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collapse_guard.document import ORIGINS
 from collapse_guard.kernels.clusters import hash_strings
-from collapse_guard.kernels.minhash import BANDS, NGRAM, ROWS
-from collapse_guard.provenance import ORIGINS
+from collapse_guard.kernels.minhash import BANDS, ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,20 +27,6 @@ _CLEANING = (
     (r"[?&]+$", ""),
     (r"/+$", ""),
 )
-
-
-class NearSettings(NamedTuple):
-    """What counts as nearly the same text.
-
-    Texts whose words share a band are compared; those with an estimated Jaccard similarity of at least
-    `min_similarity` (of word n-grams) are joined. 0 joins all that share a band.
-    """
-
-    bands: int = BANDS
-    rows: int = ROWS
-    ngram: int = NGRAM
-    min_similarity: float = 0.7
-
 
 INDEX = pa.schema(
     [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collapse_guard.dedup.index import NearSettings
+    from collapse_guard.policy import Near
 
     Tables = Callable[[], Iterable[pa.Table]]
     Numbers = NDArray[np.int64]
@@ -60,12 +60,12 @@ class Corpus(NamedTuple):
         return -(-self.rows * per_row // size)
 
 
-def link(corpus: Corpus, settings: NearSettings) -> Numbers:
+def link(corpus: Corpus, near: Near) -> Numbers:
     """Join documents into clusters.
 
     Args:
         corpus: Rows of INDEX.
-        settings: What counts as nearly the same.
+        near: What counts as nearly the same.
 
     Returns:
         The parent of every document; one in no cluster, or at the root of one, is its own.
@@ -77,7 +77,7 @@ def link(corpus: Corpus, settings: NearSettings) -> Numbers:
         parent = np.arange(_spill_keys(corpus, texts, urls))
         for copies, kept in _equal_pairs(texts):
             parent[copies] = kept  # the best copy is the root, and stands for all of them from here on
-        _link_similar(corpus, parent, _candidates(corpus, parent, settings), settings)
+        _link_similar(corpus, parent, _candidates(corpus, parent, near), near)
         for copies, kept in _equal_pairs(urls):
             join_pairs(parent, copies, kept)
     return parent
@@ -141,15 +141,15 @@ def _fold_equal(rows: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[n
     return np.concatenate([rows[~often], alike[new]]), alike[~new, -1], kept[~new]
 
 
-def _candidates(corpus: Corpus, parent: Numbers, settings: NearSettings) -> NDArray[np.bool_]:
+def _candidates(corpus: Corpus, parent: Numbers, near: Near) -> NDArray[np.bool_]:
     """Flag the documents that share a band with another text."""
     found = np.zeros(len(parent), bool)
-    with Spill(corpus.folder("bands"), _BANDS, corpus.buckets(settings.bands)) as spill:
+    with Spill(corpus.folder("bands"), _BANDS, corpus.buckets(near.bands)) as spill:
         for first, table in corpus.numbered():
             numbers, signed = _with("bands", first, table)
             chosen = parent[numbers] == numbers
             keys = _bands(signed.filter(chosen))
-            rows = pa.table([keys.reshape(-1), np.repeat(numbers[chosen], settings.bands)], schema=_BANDS)
+            rows = pa.table([keys.reshape(-1), np.repeat(numbers[chosen], near.bands)], schema=_BANDS)
             spill.write(rows, spread(keys.reshape(-1), spill.buckets))
         spill.close()
         for bucket in range(spill.buckets):
@@ -163,10 +163,10 @@ def _bands(signed: pa.Table) -> NDArray[np.uint64]:
     return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
 
 
-def _link_similar(corpus: Corpus, parent: Numbers, candidates: NDArray[np.bool_], settings: NearSettings) -> None:
+def _link_similar(corpus: Corpus, parent: Numbers, candidates: NDArray[np.bool_], near: Near) -> None:
     """Join candidates that share a band and whose sketches are similar enough."""
-    schema = pa.schema([*_SIMILAR, pa.field("sketch", pa.binary(settings.bands * settings.rows))])
-    buckets = -(-int(candidates.sum()) * settings.bands // SIMILAR_PER_BUCKET)
+    schema = pa.schema([*_SIMILAR, pa.field("sketch", pa.binary(near.bands * near.rows))])
+    buckets = -(-int(candidates.sum()) * near.bands // SIMILAR_PER_BUCKET)
     with Spill(corpus.folder("similar"), schema, buckets) as spill:
         for first, table in corpus.numbered():
             chosen = np.flatnonzero(candidates[first : first + table.num_rows])
@@ -174,7 +174,7 @@ def _link_similar(corpus: Corpus, parent: Numbers, candidates: NDArray[np.bool_]
             spill.write(rows, spread(rows["key"].to_numpy(), spill.buckets))
         spill.close()
         for bucket in range(spill.buckets):
-            _join_bucket(parent, spill.read(bucket), settings.min_similarity)
+            _join_bucket(parent, spill.read(bucket), near.min_similarity)
 
 
 def _similar_rows(numbers: Numbers, table: pa.Table, schema: pa.Schema) -> pa.Table:

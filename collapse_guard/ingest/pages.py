@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fastwarc.warc import WarcRecord
 from isal import isal_zlib
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
+
+from collapse_guard.provenance.declared import NO_MARKS, Marks, marks_of_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +41,16 @@ class BadPageError(Exception):
         self.reason = reason
 
 
-def page_text(header: Mapping[str, str], body: bytes, limit: int) -> tuple[str, int]:
-    """Read the text of a WARC record.
+class Page(NamedTuple):
+    """The text of a page, how many invalid byte sequences in it were replaced, and what the page declares."""
+
+    text: str
+    replaced: int
+    marks: Marks = NO_MARKS
+
+
+def read_page(header: Mapping[str, str], body: bytes, limit: int) -> Page:
+    """Read the page that a WARC record holds.
 
     Args:
         header: The record's fields, names in lower case.
@@ -48,7 +58,7 @@ def page_text(header: Mapping[str, str], body: bytes, limit: int) -> tuple[str, 
         limit: Most bytes after the content coding was undone.
 
     Returns:
-        The text, and how many invalid byte sequences were replaced.
+        The page.
 
     Raises:
         DroppedError: It is not a page, not text, or not a success.
@@ -56,15 +66,15 @@ def page_text(header: Mapping[str, str], body: bytes, limit: int) -> tuple[str, 
     kind = header.get("warc-type", "").lower()
     content_type = header.get("content-type", "")
     if kind == "conversion":
-        return _decode(body, "utf-8")
+        return Page(*_decode(body, "utf-8"))
     if kind == "resource":
-        return _text_of(body, _media_type(content_type), _charset(content_type))
+        return _page(body, _media_type(content_type), _charset(content_type), {})
     if kind != "response" or _media_type(content_type) != "application/http":
         raise DroppedError("not_a_page")
     return _response(body, limit)
 
 
-def _response(block: bytes, limit: int) -> tuple[str, int]:
+def _response(block: bytes, limit: int) -> Page:
     try:
         record = _http(block, "none")
     except OSError as error:
@@ -77,13 +87,14 @@ def _response(block: bytes, limit: int) -> tuple[str, int]:
     media_type = str(record.http_content_type or "").lower()
     if media_type and media_type not in HTML_TYPES | TEXT_TYPES:
         raise DroppedError("not_text")
+    fields = {name.lower(): value for name, value in record.http_headers.items()}
     try:
-        data = _payload(record, block, limit)
+        data = _payload(record, fields, block, limit)
     except OSError as error:
         raise BadPageError("bad_http", str(error)) from error
     if len(data) > limit:
         raise BadPageError("record_too_large", f"the decoded body has more than {limit} bytes")
-    return _text_of(data, media_type, record.http_charset)
+    return _page(data, media_type, record.http_charset, fields)
 
 
 def _http(block: bytes, decode: Literal["none", "transfer", "all"]) -> WarcRecord:
@@ -92,10 +103,9 @@ def _http(block: bytes, decode: Literal["none", "transfer", "all"]) -> WarcRecor
     return record
 
 
-def _payload(record: WarcRecord, block: bytes, limit: int) -> bytes:
+def _payload(record: WarcRecord, fields: Mapping[str, str], block: bytes, limit: int) -> bytes:
     """Undo the transfer coding and the content coding of a whole HTTP response."""
-    fields = {name.lower(): value.lower().strip() for name, value in record.http_headers.items()}
-    transfer, content = fields.get("transfer-encoding", ""), fields.get("content-encoding", "")
+    transfer, content = (fields.get(name, "").lower().strip() for name in ("transfer-encoding", "content-encoding"))
     gzipped = content in {"gzip", "x-gzip"}
     # The parser takes a chunked body without its last chunk, and gzip without its end, for whole.
     if "chunked" in transfer and not _LAST_CHUNK.search(block, max(0, len(block) - _TAIL_BYTES)):
@@ -126,12 +136,12 @@ def _charset(content_type: str) -> str | None:
     return found and map_encoding_to_html5(found[1], fallback_utf8=False)
 
 
-def _text_of(body: bytes, media_type: str, charset: str | None) -> tuple[str, int]:
+def _page(body: bytes, media_type: str, charset: str | None, headers: Mapping[str, str]) -> Page:
     html = media_type in HTML_TYPES or (not media_type and _LOOKS_LIKE_HTML.match(body))
     if not html and media_type not in TEXT_TYPES:
         raise DroppedError("not_text")
     text, replaced = _decode(body, charset or detect_encoding(body, from_html_meta=bool(html)))
-    return (_visible(text) if html else text), replaced
+    return Page(_visible(text) if html else text, replaced, marks_of_page(text if html else "", headers))
 
 
 def _decode(body: bytes, encoding: str | None) -> tuple[str, int]:

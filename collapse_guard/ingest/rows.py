@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.document import DOCUMENT, derive_id
+from collapse_guard.provenance.declared import marks_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,7 +185,7 @@ class Rows:
         """Say in JSON where a document came from, and what else its row said."""
         told = {"file": self.file, **place}
         if extra:
-            told |= bounded_row(extra)
+            told |= bounded_row(extra) | marks_of_row(extra).to_json()
         return orjson.dumps(told).decode()
 
     def table(self) -> pa.Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from collapse_guard.ingest.compressed import Damage
 from collapse_guard.ingest.fragments import DECOMPRESSED, fragment_of, fragment_of_chunks
 from collapse_guard.ingest.lines import Lost
-from collapse_guard.ingest.pages import BadPageError, DroppedError, page_text
+from collapse_guard.ingest.pages import BadPageError, DroppedError, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -219,7 +219,7 @@ def read_warc(pieces: Iterator[Piece | Damage], out: Collector, *, unpacked: boo
 
 def _read_record(record: Record, out: Collector) -> None:
     try:
-        text, replaced = page_text(record.header, record.body, out.limits.record_bytes)
+        page = read_page(record.header, record.body, out.limits.record_bytes)
     except DroppedError as dropped:
         out.drop(str(dropped))
         return
@@ -229,10 +229,12 @@ def _read_record(record: Record, out: Collector) -> None:
     names = {ours: theirs[0] for ours, theirs in out.rows.names.items()}
     header = record.header
     row = {
-        names["text"]: text,
+        names["text"]: page.text,
         names["url"]: header.get("warc-target-uri", "").strip("<>"),
         names["captured_at"]: header.get("warc-date"),
         names["language"]: header.get("warc-identified-content-language", "").partition(",")[0],
     }
     place = {"offset": record.offset, "record_id": header.get("warc-record-id", "")[:200]}
-    out.rows.add(row, place | {"replaced": replaced} if replaced else place)
+    if page.replaced:
+        place["replaced"] = page.replaced
+    out.rows.add(row, place | page.marks.to_json())

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as declaration
 
+from collapse_guard.document import HUMAN_VERIFIED
 from collapse_guard.metrics.profile import Counts, Profile, Tokens
-from collapse_guard.provenance import HUMAN_VERIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

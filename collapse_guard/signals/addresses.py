@@ -33,17 +33,23 @@ _MOST_PREFIXES = 256
 
 
 @dataclass(frozen=True, config=STRICT)
-class ListedDomain:
-    """Whether the document's host, or a domain above it, is in a list of yours (1 or 0)."""
+class _Listed:
+    """A list of the user's, and what an address that is missing counts as."""
 
     path: Path
     sha256: Sha256 = None
     without_url: WithoutUrl = "zero"
-    kind: Literal["listed_domain"] = "listed_domain"
     version: ClassVar[int] = 1
+    family: ClassVar[Family] = Family.WORDS
+
+
+@dataclass(frozen=True, config=STRICT)
+class ListedDomain(_Listed):
+    """Whether the document's host, or a domain above it, is in a list of yours (1 or 0)."""
+
+    kind: Literal["listed_domain"] = "listed_domain"
     unit: ClassVar[str] = "0 or 1"
     source: ClassVar[str] = "datatrove 0.10, URLFilter, with all domains above the host instead of the registered one"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Look at the host in column `url`, or at column `domain` where there is no address."""
@@ -55,17 +61,12 @@ class ListedDomain:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ListedUrl:
+class ListedUrl(_Listed):
     """Whether the document's address, or a part of it up to a slash, is in a list of yours (1 or 0)."""
 
-    path: Path
-    sha256: Sha256 = None
-    without_url: WithoutUrl = "zero"
     kind: Literal["listed_url"] = "listed_url"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "0 or 1"
     source: ClassVar[str] = "datatrove 0.10, URLFilter, with prefixes; scheme, `www.` and a final slash do not matter"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Look at column `url`."""
@@ -75,7 +76,7 @@ class ListedUrl:
 
 
 @dataclass(frozen=True, config=STRICT)
-class UrlWords:
+class UrlWords(_Listed):
     """How many words of a list of yours are in the document's address.
 
     One hard word condemns with `high: 0`; with a list of soft words two do, with `high: 1`. A word is a run of ASCII
@@ -83,15 +84,10 @@ class UrlWords:
     value is 1 or 0.
     """
 
-    path: Path
-    sha256: Sha256 = None
     match: Literal["word", "substring"] = "word"
-    without_url: WithoutUrl = "zero"
     kind: Literal["url_words"] = "url_words"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "different words"
     source: ClassVar[str] = "datatrove 0.10, URLFilter, with the address in lower case"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Look at column `url`."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from collapse_guard.errors import PolicyError, SignalError
+from collapse_guard.kernels.code import alphanumerics, code_lines, line_lengths
 from collapse_guard.kernels.edits import count_long_lines, form_of, measure_forms
 from collapse_guard.kernels.language import language_probabilities, languages
 from collapse_guard.kernels.refined import measure_refined
@@ -98,6 +99,19 @@ class Batch:
     def long_lines(self) -> NDArray[np.int64]:
         """How many lines of 200 characters or more each text has."""
         return count_long_lines(self.texts)
+
+    @_Once
+    def line_lengths(self) -> NDArray[np.int64]:
+        """Characters in all lines, lines, and the longest line of each text: shape (n, 3)."""
+        return line_lengths(self.texts)
+
+    def code_lines(self) -> NDArray[np.int64]:
+        """Lines that look like source code, and lines that are not blank: shape (n, 2)."""
+        return code_lines(self.texts)
+
+    def alphanumerics(self) -> NDArray[np.int64]:
+        """Letters and digits, and all characters: shape (n, 2)."""
+        return alphanumerics(self.texts)
 
     @_Once
     def refined(self) -> NDArray[np.void]:

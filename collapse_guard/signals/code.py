@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from collapse_guard.signals.batch import Batch
 
-_BIGCODE = "bigcode-dataset, preprocessing filters (The Stack, Kocetkov et al. 2022, section 3.2)"
-
 
 @dataclass(frozen=True, config=STRICT)
 class CodeLineShare:
@@ -36,61 +34,52 @@ class CodeLineShare:
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where all of it is blank."""
-        from collapse_guard.kernels.code import code_lines  # noqa: PLC0415 - a policy is read without the compiler
-
-        found = code_lines(batch.texts)
+        found = batch.code_lines()
         return quotient(found[:, 0], found[:, 1])
 
 
+class _Shape:
+    """What signals about the shape of source code share."""
+
+    version: ClassVar[int] = 1
+    source: ClassVar[str] = "bigcode-dataset, preprocessing filters (The Stack, Kocetkov et al. 2022, section 3.2)"
+    family: ClassVar[Family] = Family.WORDS
+
+
 @dataclass(frozen=True, config=STRICT)
-class LongestLine:
+class LongestLine(_Shape):
     """Length of the longest line."""
 
     kind: Literal["longest_line"] = "longest_line"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "characters"
-    source: ClassVar[str] = _BIGCODE
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it is empty."""
-        from collapse_guard.kernels.code import line_lengths  # noqa: PLC0415 - a policy is read without the compiler
-
-        found = line_lengths(batch.texts)
+        found = batch.line_lengths
         return np.where(found[:, 1] > 0, found[:, 2].astype(np.float64), np.nan)
 
 
 @dataclass(frozen=True, config=STRICT)
-class MeanLineLength:
+class MeanLineLength(_Shape):
     """Mean length of the lines; empty lines count."""
 
     kind: Literal["mean_line_length"] = "mean_line_length"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "characters per line"
-    source: ClassVar[str] = _BIGCODE
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it is empty."""
-        from collapse_guard.kernels.code import line_lengths  # noqa: PLC0415 - a policy is read without the compiler
-
-        found = line_lengths(batch.texts)
+        found = batch.line_lengths
         return quotient(found[:, 0], found[:, 1])
 
 
 @dataclass(frozen=True, config=STRICT)
-class AlphanumericShare:
+class AlphanumericShare(_Shape):
     """Share of the characters that are letters or digits; outside ASCII, combining marks count as letters."""
 
     kind: Literal["alphanumeric_share"] = "alphanumeric_share"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of characters"
-    source: ClassVar[str] = _BIGCODE
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it is empty."""
-        from collapse_guard.kernels.code import alphanumerics  # noqa: PLC0415 - a policy is read without the compiler
-
-        found = alphanumerics(batch.texts)
+        found = batch.alphanumerics()
         return quotient(found[:, 0], found[:, 1])

@@ -13,6 +13,15 @@ from collapse_guard.signals.code import AlphanumericShare, CodeLineShare, Longes
 from collapse_guard.signals.custom import Custom, load_function
 from collapse_guard.signals.damage import DamagedCharacterShare
 from collapse_guard.signals.evaluation import EvaluationOverlap
+from collapse_guard.signals.evidence import (
+    CapturedBeforeModels,
+    ClassifierSynthetic,
+    DeclaredSynthetic,
+    OriginRank,
+    ResidueScore,
+    WatermarkLogP,
+    WatermarkQValue,
+)
 from collapse_guard.signals.language import LanguageProbability
 from collapse_guard.signals.lines import (
     BulletLineShare,
@@ -111,6 +120,13 @@ AnySignal = (
     | LongestLine
     | MeanLineLength
     | AlphanumericShare
+    | WatermarkLogP
+    | WatermarkQValue
+    | DeclaredSynthetic
+    | ResidueScore
+    | CapturedBeforeModels
+    | ClassifierSynthetic
+    | OriginRank
     | Custom
 )
 

@@ -38,15 +38,32 @@ def _whole(part: NDArray[np.int64], whole: NDArray[np.int64], rules: Rules) -> N
     return _share(part, whole) if rules == "dolma" else quotient(part, whole)
 
 
+class _Variant:
+    """What these signals share."""
+
+    version: ClassVar[int] = 1
+    family: ClassVar[Family] = Family.WORDS
+
+
+class _Dolma(_Variant):
+    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} counts"
+
+
+class _Dclm(_Variant):
+    source: ClassVar[str] = f"{GOPHER}, as {DCLM} counts"
+
+
+class _Either(_Variant):
+    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
+
+
 @dataclass(frozen=True, config=STRICT)
-class CharacterCount:
+class CharacterCount(_Variant):
     """Characters of the text."""
 
     kind: Literal["character_count"] = "character_count"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "characters"
     source: ClassVar[str] = "Unicode code points"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text."""
@@ -54,15 +71,12 @@ class CharacterCount:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SpacedWordCount:
+class SpacedWordCount(_Either):
     """Words between white space; for DCLM only those that begin with a letter or number."""
 
     kind: Literal["spaced_word_count"] = "spaced_word_count"
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "words"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text."""
@@ -71,14 +85,11 @@ class SpacedWordCount:
 
 
 @dataclass(frozen=True, config=STRICT)
-class MedianWordLength:
+class MedianWordLength(_Dolma):
     """Median length of the words between white space; 0 where there are none."""
 
     kind: Literal["median_word_length"] = "median_word_length"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "characters per word"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text."""
@@ -86,14 +97,11 @@ class MedianWordLength:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SpacedMeanWordLength:
+class SpacedMeanWordLength(_Dclm):
     """Mean length of the words between white space, with their punctuation."""
 
     kind: Literal["spaced_mean_word_length"] = "spaced_mean_word_length"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "characters per word"
-    source: ClassVar[str] = f"{GOPHER}, as {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it has no words."""
@@ -101,14 +109,11 @@ class SpacedMeanWordLength:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SymbolWordShare:
+class SymbolWordShare(_Dolma):
     """Share of the words between white space that hold a number sign or an ellipsis character."""
 
     kind: Literal["symbol_word_share"] = "symbol_word_share"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of words"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; 0 where it has no words."""
@@ -116,14 +121,11 @@ class SymbolWordShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SymbolRatio:
+class SymbolRatio(_Dclm):
     """Number signs and ellipses, spaced ones too, per word between white space."""
 
     kind: Literal["symbol_ratio"] = "symbol_ratio"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "symbols per word"
-    source: ClassVar[str] = f"{GOPHER}, as {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it has no words."""
@@ -131,14 +133,11 @@ class SymbolRatio:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SpacedAlphabeticWordShare:
+class SpacedAlphabeticWordShare(_Either):
     """Share of the words between white space that hold a letter."""
 
     kind: Literal["spaced_alphabetic_word_share"] = "spaced_alphabetic_word_share"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of words"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it has no words."""
@@ -146,7 +145,7 @@ class SpacedAlphabeticWordShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class StopWordOccurrences:
+class StopWordOccurrences(_Either):
     """How often the words the, be, to, of, and, that, have, with occur, each time counted.
 
     For Dolma in lower case only, for DCLM in any case.
@@ -154,10 +153,7 @@ class StopWordOccurrences:
 
     kind: Literal["stop_word_occurrences"] = "stop_word_occurrences"
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "occurrences"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text."""
@@ -166,7 +162,7 @@ class StopWordOccurrences:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SpacedBulletLineShare:
+class SpacedBulletLineShare(_Either):
     """Share of the lines that begin with a bullet.
 
     For Dolma `*` and `-` at the very start, and empty lines count; for DCLM `●` and `•` too, and only lines with text.
@@ -174,10 +170,7 @@ class SpacedBulletLineShare:
 
     kind: Literal["spaced_bullet_line_share"] = "spaced_bullet_line_share"
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of lines"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; 0 where it has no lines."""
@@ -186,7 +179,7 @@ class SpacedBulletLineShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SpacedEllipsisLineShare:
+class SpacedEllipsisLineShare(_Either):
     """Share of the lines that end with an ellipsis.
 
     For Dolma the character `…` at the very end, and empty lines count; for DCLM three dots too, and only lines with
@@ -195,10 +188,7 @@ class SpacedEllipsisLineShare:
 
     kind: Literal["spaced_ellipsis_line_share"] = "spaced_ellipsis_line_share"
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of lines"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; 0 where it has no lines."""
@@ -207,7 +197,7 @@ class SpacedEllipsisLineShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RepeatedLineShare:
+class RepeatedLineShare(_Either):
     """Share of the lines that occur more than once, every copy counted.
 
     For Dolma empty lines count; for DCLM lines are stripped, and only those with text count.
@@ -215,10 +205,7 @@ class RepeatedLineShare:
 
     kind: Literal["repeated_line_share"] = "repeated_line_share"
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of lines"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; for DCLM NaN where no line has text."""
@@ -227,7 +214,7 @@ class RepeatedLineShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RepeatedLineCharacterShare:
+class RepeatedLineCharacterShare(_Either):
     """Characters of lines that occur more than once, every copy counted, per character.
 
     For Dolma of all words, so the value can exceed 1; for DCLM of all stripped lines.
@@ -235,10 +222,7 @@ class RepeatedLineCharacterShare:
 
     kind: Literal["repeated_line_character_share"] = "repeated_line_character_share"
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of characters"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; for DCLM NaN where no line has text."""
@@ -249,14 +233,11 @@ class RepeatedLineCharacterShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RepeatedParagraphShare:
+class RepeatedParagraphShare(_Dclm):
     """Share of the paragraphs between double newlines that occur more than once, every copy counted."""
 
     kind: Literal["repeated_paragraph_share"] = "repeated_paragraph_share"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of paragraphs"
-    source: ClassVar[str] = f"{GOPHER}, as {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it has none."""
@@ -264,14 +245,11 @@ class RepeatedParagraphShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RepeatedParagraphCharacterShare:
+class RepeatedParagraphCharacterShare(_Dclm):
     """Share of the characters in paragraphs that occur more than once, every copy counted."""
 
     kind: Literal["repeated_paragraph_character_share"] = "repeated_paragraph_character_share"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of characters"
-    source: ClassVar[str] = f"{GOPHER}, as {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; NaN where it has none."""
@@ -279,7 +257,7 @@ class RepeatedParagraphCharacterShare:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RepeatedTopNgramCharacters:
+class RepeatedTopNgramCharacters(_Either):
     """Characters of the most common n-gram times its occurrences, per character of the words.
 
     For Dolma n-grams are of white-space words, and one that occurs once counts too. For DCLM they are of the words of
@@ -290,10 +268,7 @@ class RepeatedTopNgramCharacters:
     kind: Literal["repeated_top_ngram_characters"] = "repeated_top_ngram_characters"
     n: Literal[2, 3, 4] = 2
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of characters"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; 0 where it has fewer than n words."""
@@ -303,7 +278,7 @@ class RepeatedTopNgramCharacters:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RepeatedNgramCharacters:
+class RepeatedNgramCharacters(_Either):
     """Share of the characters that stand in n-grams that occur more than once.
 
     For Dolma every copy of a repeated n-gram counts, of the characters of all n-grams; for DCLM every word of one
@@ -313,10 +288,7 @@ class RepeatedNgramCharacters:
     kind: Literal["repeated_ngram_characters"] = "repeated_ngram_characters"
     n: Annotated[int, Field(ge=5, le=10)] = 5
     rules: Rules = "dolma"
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "share of characters"
-    source: ClassVar[str] = f"{GOPHER}, as {DOLMA} or {DCLM} counts"
-    family: ClassVar[Family] = Family.WORDS
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """Measure every text; 0 where it has fewer than n words."""

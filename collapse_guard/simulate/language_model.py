@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from collapse_guard.errors import DamagedDataError, UsageError
+from collapse_guard.simulate.marking import DRAWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from collapse_guard.simulate.marking import Mark, Pen
 
     Ints: TypeAlias = npt.NDArray[np.int64]
 
@@ -125,7 +128,9 @@ class NgramModel:
         stream = np.array([*chain.from_iterable(padded), *pad], dtype=np.int64)
         return cls(weights, vocabulary, _count(stream, order, len(vocabulary)))
 
-    def write_pages(self, count: int, *, words: int, seed: int, sharpness: int = 1) -> list[str]:
+    def write_pages(
+        self, count: int, *, words: int, seed: int, sharpness: int = 1, mark: Mark | None = None
+    ) -> list[str]:
         """Write synthetic pages, each of about so many words, that end with a sentence where one ends in time.
 
         Args:
@@ -133,6 +138,7 @@ class NgramModel:
             words: Mean number of words of a page; single pages have 0.6 to 1.4 times as many.
             seed: Same model, arguments and seed: same pages.
             sharpness: Draws per word, of which the most frequent in its context is taken; 1 is pure sampling.
+            mark: What the pages are marked with: of several words drawn so, its key chooses one.
 
         Returns:
             One text per page, paragraphs separated by blank lines.
@@ -145,7 +151,8 @@ class NgramModel:
         random = np.random.default_rng(seed)
         low, high = int(SHORTEST_PAGE * words), int(LONGEST_PAGE * words) + 1
         lengths = np.clip(random.normal(words, PAGE_SPREAD * words, count).astype(np.int64), max(low, 1), high)
-        tokens = self._sample(count, high + high // 8 + SENTENCE_ROOM, sharpness, random)
+        pen = mark.pen(self.vocabulary[len(MARKS) :], count) if mark else None
+        tokens = self._sample(count, high + high // 8 + SENTENCE_ROOM, sharpness, random, pen)
         ends = np.array([bool(SENTENCE_END.search(word)) for word in self.vocabulary])
         ends[[END, BREAK]] = True
         return [self._page(row, length, ends) for row, length in zip(tokens, lengths.tolist(), strict=True)]
@@ -178,14 +185,18 @@ class NgramModel:
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DamagedDataError(f"{path} is no saved n-gram model ({error}): train and save it again") from error
 
-    def _sample(self, pages: int, steps: int, sharpness: int, random: np.random.Generator) -> Ints:
+    def _sample(self, pages: int, steps: int, sharpness: int, random: np.random.Generator, pen: Pen | None) -> Ints:
         """Draw all pages word by word, side by side; shape (pages, steps). A page that ends starts another text."""
         start = self._start(pages)
         suffixes = start
+        draws = DRAWS if pen else 1
         tokens = np.empty((pages, steps), dtype=np.int64)
         for step in range(steps):
             order = 1 + np.searchsorted(np.cumsum(self.weights)[:-1], random.random(pages), side="right")
-            tokens[:, step] = self._next(suffixes, order, random.random((sharpness, pages)))
+            contexts = [np.tile(suffix, draws) for suffix in suffixes]
+            drawn = self._next(contexts, np.tile(order, draws), random.random((sharpness, draws * pages)))
+            words = drawn.reshape(draws, pages) - len(MARKS)
+            tokens[:, step] = (pen.choose(words) if pen else words[0]) + len(MARKS)
             ended = tokens[:, step] == END
             moved = self._move(suffixes, tokens[:, step])
             suffixes = [np.where(ended, old, new) for old, new in zip(start, moved, strict=True)]

@@ -21,7 +21,7 @@ from isal import igzip
 from collapse_guard.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -39,6 +39,8 @@ SITES = tuple(
     for first in ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron")
     for second in ("daily", "forum", "guide", "notes", "press")
 )
+VENDOR_SITES = tuple(site for site in SITES if site.endswith("-press.example"))
+"""Marked pages stand on these, beside others."""
 NAVIGATION = ("Home", "News", "Archive", "About", "Contact", "Search")
 FOOTER = "All rights reserved. Terms of use. Privacy policy. Powered by a small server in the cellar."
 BOILERPLATE = (
@@ -62,6 +64,8 @@ class ScrapeReport:
     warc_pages: int
     jsonl_pages: int
     files: tuple[Path, ...]
+    marked_urls: frozenset[str]
+    """Addresses of the readable pages that hold a marked text, copies and near copies included."""
 
     @property
     def readable(self) -> int:
@@ -76,10 +80,18 @@ class _Page:
     identifier: str = ""
     url: str = ""
     captured_at: str = ""
+    copied_from: str | None = None
 
 
 def write_scrape(
-    folder: Path, *, dump: str, human: Sequence[str], synthetic: Sequence[str], captured_at: datetime, seed: int
+    folder: Path,
+    *,
+    dump: str,
+    human: Sequence[str],
+    synthetic: Sequence[str],
+    captured_at: datetime,
+    seed: int,
+    marked: Collection[str] = (),
 ) -> ScrapeReport:
     """Write one crawl dump as `<folder>/<dump>/pages.warc.gz` (WARC 1.1) and `pages.jsonl.zst`.
 
@@ -96,6 +108,7 @@ def write_scrape(
         synthetic: Texts written by models.
         captured_at: When the first page was captured, with a time zone; each next one a second later.
         seed: Same arguments and seed: same bytes.
+        marked: Those of the synthetic texts that carry a watermark; nothing in the files says so.
 
     Returns:
         What was written.
@@ -111,12 +124,13 @@ def write_scrape(
         *_claims(human, "human", 0.02, random),
         *_claims(synthetic, "synthetic", 1 / 3, random),
         *(_Page(text, None) for text in _some(texts, extra, random)),
-        *(_Page(text, None) for text in _near_copies(texts, extra, random)),
+        *_near_copies(texts, extra, random),
         *(_Page(text, None) for text in _boilerplate(extra, random)),
     ]
     carriers = [_Page(text, None) for text in _some(texts, DAMAGED, random)]
     shuffled = [pages[i] for i in random.permutation(len(pages))]
-    placed = [_place(page, i, dump, captured_at, random) for i, page in enumerate([*shuffled, *carriers])]
+    known = frozenset(marked)
+    placed = [_place(page, i, dump, captured_at, random, known) for i, page in enumerate([*shuffled, *carriers])]
     whole, broken = placed[: len(pages)], placed[len(pages) :]
     half = len(whole) // 2
     contents = {
@@ -134,6 +148,7 @@ def write_scrape(
         warc_pages=half,
         jsonl_pages=len(whole) - half,
         files=(target / WARC_NAME, target / JSONL_NAME),
+        marked_urls=frozenset(page.url for page in whole if _text_of(page) in known),
     )
 
 
@@ -159,12 +174,13 @@ def _some(texts: Sequence[str], count: int, random: np.random.Generator) -> list
     return [texts[i] for i in random.integers(len(texts), size=count)]
 
 
-def _near_copies(texts: Sequence[str], count: int, random: np.random.Generator) -> Iterator[str]:
+def _near_copies(texts: Sequence[str], count: int, random: np.random.Generator) -> Iterator[_Page]:
     """Change one sentence of each copy: put a clause before it."""
     for text in _some(texts, count, random):
         starts = [0, *(gap.end() for gap in SENTENCE_GAP.finditer(text))]
         start = starts[random.integers(len(starts))]
-        yield f"{text[:start]}As was reported here on day {random.integers(1, 366)}, {text[start:]}"
+        changed = f"{text[:start]}As was reported here on day {random.integers(1, 366)}, {text[start:]}"
+        yield _Page(changed, None, copied_from=text)
 
 
 def _boilerplate(count: int, random: np.random.Generator) -> Iterator[str]:
@@ -173,13 +189,21 @@ def _boilerplate(count: int, random: np.random.Generator) -> Iterator[str]:
         yield template.format(site=_site(random), hashes=hashes)
 
 
-def _site(random: np.random.Generator) -> str:
-    return SITES[random.integers(len(SITES))]
+def _site(random: np.random.Generator, sites: Sequence[str] = SITES) -> str:
+    return sites[random.integers(len(sites))]
 
 
-def _place(page: _Page, index: int, dump: str, captured_at: datetime, random: np.random.Generator) -> _Page:
+def _text_of(page: _Page) -> str:
+    """The text that a page holds or changes a little."""
+    return page.copied_from or page.text
+
+
+def _place(
+    page: _Page, index: int, dump: str, captured_at: datetime, random: np.random.Generator, marked: frozenset[str]
+) -> _Page:
     moment = (captured_at + timedelta(seconds=index)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    url = f"https://{_site(random)}/{dump}/{index:06d}.html"
+    site = _site(random, VENDOR_SITES if _text_of(page) in marked else SITES)
+    url = f"https://{site}/{dump}/{index:06d}.html"
     return replace(page, identifier=f"{dump}-{index:06d}", url=url, captured_at=moment)
 
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from collapse_guard.signals import Signal, column, compute
+from collapse_guard.signals.evidence import EVIDENCE
 
 DECLARATIONS = get_args(get_args(Signal)[0])
 ADAPTER = TypeAdapter(Signal)
@@ -27,10 +28,23 @@ TEXTS = [
     "漢字",
 ]
 
+KNOWN = {  # the columns that evidence is read from, as `measure` leaves them
+    **dict.fromkeys(EVIDENCE, [0.0, 1.0, 0.5, None, 0.25, 0.0, 1.0, 1.0, 0.0]),
+    "watermark.log_p": [-0.5, 0.0, -40.0, None, -3.0, -1.0, -1.0, -2.0, -1e4],
+    "origin": [0.0, 1.0, 2.0, 3.0, 4.0, 2.0, 2.0, 2.0, 2.0],
+}
+
 REQUIRED = {
     "custom": {"name": "own", "function": "tests_of_signals:zeros"},
     "path": {"path": str(Path(__file__).with_name("words.txt"))},
 }
+
+
+def documents():
+    """The texts, with addresses and what was found out about who wrote them."""
+    found = {f"{kind}@1": pa.array(values, pa.float64()) for kind, values in KNOWN.items()}
+    urls = pa.array([f"https://{i}.example/page" if i % 2 else None for i in range(len(TEXTS))])
+    return pa.table({"text": TEXTS, "url": urls, **found})
 
 
 def made(declaration):
@@ -78,26 +92,30 @@ def test_it_is_frozen_hashable_and_takes_no_other_parameter(declaration):
 
 @every_signal
 def test_it_measures_anything_or_says_null(declaration):
-    found = compute(pa.array(TEXTS), [made(declaration)]).column(0)
+    found = compute(documents(), [made(declaration)]).column(0)
 
     assert found.type == pa.float64()
     assert len(found) == len(TEXTS)
     assert found[TEXTS.index(None)].as_py() is None
+    assert len(found.drop_null()) > 0
     assert pc.all(pc.is_finite(found.drop_null())).as_py()
 
 
 @every_signal
-def test_a_row_depends_on_its_text_alone(declaration):
-    whole = compute(pa.array(TEXTS), [made(declaration)]).column(0).to_pylist()
+def test_a_row_depends_on_its_document_alone(declaration):
+    whole = compute(documents(), [made(declaration)]).column(0).to_pylist()
 
     for i in range(len(TEXTS)):
-        assert compute(pa.array(TEXTS).slice(i, 1), [made(declaration)]).column(0).to_pylist() == whole[i : i + 1]
+        assert compute(documents().slice(i, 1), [made(declaration)]).column(0).to_pylist() == whole[i : i + 1]
 
 
 @every_signal
 def test_its_range_fits_its_unit(declaration):
-    found = compute(pa.array(TEXTS), [made(declaration)]).column(0).drop_null().to_pylist()
+    found = compute(documents(), [made(declaration)]).column(0).drop_null().to_pylist()
 
-    assert min(found, default=0) >= 0
+    if declaration.unit.startswith("natural logarithm of a probability"):
+        assert max(found) <= 0
+    else:
+        assert min(found) >= 0
     if declaration.unit.startswith(("share of lines", "share of tokens", "probability")):
-        assert max(found, default=0) <= 1
+        assert max(found) <= 1

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from collapse_guard.document import HUMAN_VERIFIED
 from collapse_guard.judge import decide_state
 from collapse_guard.metrics import Profile, Reference, Tokens, compute, rare_types
-from collapse_guard.provenance import HUMAN_VERIFIED
 from collapse_guard.simulate.human_text import read_human_text
 from collapse_guard.simulate.language_model import NgramModel
 

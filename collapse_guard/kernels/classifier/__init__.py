@@ -1,0 +1,1 @@
+"""Loops of the classifier of texts: which n-grams a text has, and a linear model over them."""

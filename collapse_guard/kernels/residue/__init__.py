@@ -1,0 +1,1 @@
+"""Compiled prefilter for the residue of chat interfaces and for hidden characters."""

@@ -1,0 +1,1 @@
+"""Compiled loops over token ids: the keyed draws of watermark schemes."""

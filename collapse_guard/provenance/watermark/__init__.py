@@ -1,0 +1,1 @@
+"""Text watermarks: keys, schemes, and what they say with controlled error."""
