@@ -43,6 +43,7 @@ BENCHMARKS = {
     "rerun": rerun.run,
     "watermarks": watermarks.run,
     "watermark_statistics": watermark_statistics.run,
+    "marking": marking.run,
     "classifier": classifier.run,
 }
 SHORTER = {"watermark_statistics": watermark_statistics.run_short}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,4 +59,5 @@ def _row(name: str, path: Path, kernel: str) -> Row:
     said = run_measuring("long", parquet=str(path), kinds=KERNELS[kernel])
     megabytes = said["own_mb"] - said["before_mb"]
     note = f"{megabytes:,.0f} MB and {said['work_seconds']:.1f} s at {SIZE / 1e6:.0f} MB"
+    print(f"long: {kernel}, {name}: {note}", file=sys.stderr)
     return Row("long", f"{kernel}, {name}", megabytes * 1e6 / SIZE, "bytes per byte", note=note)

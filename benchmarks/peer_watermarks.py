@@ -6,6 +6,8 @@ with their `lengths`, for texts that are made here: a third carries the mark of 
 logits, a third is random, a third repeats itself. Prints one JSON list with an object per job: `texts`; `reference` and
 `none`, what the reference says of every text with its own deduplication on and off, as `[score, scored tokens, p]`,
 null where it refuses the text and p null where it has none; `seconds`, processor time of the first of the two.
+A job with `"statistic": "weighted"` asks SynthID for its weighted mean. One with `"passages": n` and a `sharpness` gets
+n texts of `length` marked ids over fresh logits that are so many times those of a standard normal distribution.
 """
 
 from __future__ import annotations
@@ -198,7 +200,8 @@ class SynthIdTable:
         wheel = load(references / "synthid-wheel", "synthid_text.logits_processing")
         self._sampler = wheel.SynthIDLogitsProcessor(**given, temperature=1.0, top_k=TOP_K)
         self._scorer = transformers.SynthIDTextWatermarkLogitsProcessor(**given)
-        self._mean = _mean_score(references / "synthid-wheel")
+        self._means = _mean_scores(references / "synthid-wheel")
+        self.statistic = "mean"
 
     def begin(self) -> None:
         """Forget the text before."""
@@ -215,7 +218,7 @@ class SynthIdTable:
         g = self._scorer.compute_g_values(text)
         mask = self._scorer.compute_context_repetition_mask(text) if deduplicate else torch.ones(g.shape[:2])
         mask = mask.to(torch.int64).numpy()
-        return float(self._mean(g.numpy().astype(float), mask)[0]), int(mask.sum()), None
+        return float(self._means[self.statistic](g.numpy().astype(float), mask)[0]), int(mask.sum()), None
 
 
 class SynthIdHashed(SynthIdTable):
@@ -232,14 +235,16 @@ class SynthIdHashed(SynthIdTable):
             top_k=TOP_K,
             device=CPU,
         )
-        self._mean = _mean_score(source)
+        self._means = _mean_scores(source)
+        self.statistic = "mean"
 
 
-def _mean_score(source: Path) -> Any:  # noqa: ANN401 - a function of a reference
-    """Its mean in double precision: the formula with numpy where it imports JAX, which would round to single."""
+def _mean_scores(source: Path) -> dict[str, Any]:
+    """Its means in double precision: the formula with numpy where it imports JAX, which would round to single."""
     sys.modules["jax"], sys.modules["jax.numpy"] = ModuleType("jax"), np
     sys.modules["jax"].numpy = np  # type: ignore[attr-defined] # the module is made here
-    return load(source, "synthid_text.detector_mean").mean_score
+    module = load(source, "synthid_text.detector_mean")
+    return {"mean": module.mean_score, "weighted": module.weighted_mean_score}
 
 
 class MarkLlm:
@@ -355,6 +360,15 @@ def marked(reference: Any, vocabulary: int, count: int) -> list[int]:  # noqa: A
     return ids
 
 
+def passage(reference: Any, vocabulary: int, length: int, sharpness: float) -> list[int]:  # noqa: ANN401
+    """A prompt of random ids, then ids that the reference sampled from logits that have nothing in common."""
+    ids = torch.randint(vocabulary, (PROMPT,)).tolist()
+    reference.begin()
+    while len(ids) < PROMPT + length:
+        ids.append(reference.next(ids, sharpness * torch.randn(vocabulary)))
+    return ids[PROMPT:]
+
+
 def repeating(dice: np.random.Generator, vocabulary: int, length: int) -> list[int]:
     """Ids that repeat themselves: two ids only, a phrase over and over, or Zipf's law from id 0 on, mild or steep."""
     kind = dice.integers(4)
@@ -376,6 +390,8 @@ def made(reference: Any, job: dict[str, Any]) -> list[list[int]]:  # noqa: ANN40
     """The texts of a job."""
     dice, vocabulary = np.random.default_rng(job["seed"]), job["key"]["vocab_size"]
     torch.manual_seed(job["seed"])
+    if "passages" in job:
+        return [passage(reference, vocabulary, job["length"], job["sharpness"]) for _ in range(job["passages"])]
     carrier, texts = marked(reference, vocabulary, job["marked"]), []
     for number, length in enumerate(job.get("lengths") or [length_of(dice) for _ in range(job["count"])]):
         ids = [int(each) for each in dice.integers(0, vocabulary, length)]
@@ -399,6 +415,8 @@ def answer(job: dict[str, Any], references: Path) -> dict[str, Any]:
     """Score the texts of a job, after making them where it brings none."""
     key = job["key"]
     reference = SCHEMES.get(key["scheme"], Kgw)(key, references)
+    if "statistic" in job:
+        reference.statistic = job["statistic"]
     texts = job.get("texts") or made(reference, job)
     said: dict[str, Any] = {"texts": texts}
     for mode in ("reference", "none"):

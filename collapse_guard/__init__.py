@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collapse_guard.catalogue import load_policy
     from collapse_guard.errors import DamagedDataError, GateClosed, GuardError, PolicyError, UsageError
     from collapse_guard.measure import measure
+    from collapse_guard.provenance.watermark.schemes import scan_tokens
     from collapse_guard.release import ReleasedCorpus, open_release
     from collapse_guard.sift import Sifted, sift
 
@@ -25,6 +26,7 @@ _HOMES = {
     "load_policy": "catalogue",
     "measure": "measure",
     "open_release": "release",
+    "scan_tokens": "provenance.watermark.schemes",
     "sift": "sift",
 }
 """Public names and the modules that hold them; loaded on first use, so that the import stays quick."""
@@ -41,6 +43,7 @@ __all__ = [
     "load_policy",
     "measure",
     "open_release",
+    "scan_tokens",
     "sift",
 ]
 

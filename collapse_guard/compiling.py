@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from collapse_guard import signals, transforms
@@ -12,6 +13,11 @@ from collapse_guard.document import text_digests
 from collapse_guard.kernels.overlap import overlap_table, overlaps
 from collapse_guard.kernels.tokens import count_tokens, token_hashes
 from collapse_guard.policy import Near
+from collapse_guard.provenance.classifier import Settings, train
+from collapse_guard.provenance.residue import find_residue
+from collapse_guard.provenance.watermark.keys import SCHEMES, complete
+from collapse_guard.provenance.watermark.schemes import Scorer
+from collapse_guard.provenance.watermark.spans import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +44,29 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
         "transforms",
         lambda: [transforms.resolve(found.kind).apply(texts.chunk(0)) for found in transforms.describe()],
     )
+    yield "watermarks", _test_every_scheme
+    yield "residue", lambda: find_residue(texts)
+    yield "classifier", _train_once
+
+
+def _test_every_scheme() -> None:
+    """Score a few tokens under each scheme, and look for the passages."""
+    ids, offsets = np.arange(400) % 97, np.array([0, 200, 400])
+    for name, scheme in SCHEMES.items():
+        secret = {"keys": (3, 5, 7)} if "keys" in scheme.fields else {"key": 11}
+        sizes = {"vocab_size": 1000} if "vocab_size" in scheme.fields else {}
+        key = complete({"scheme": name, **secret, **sizes})
+        scorer = Scorer(key)
+        for _ in range(8):  # rows of green lists are built for ids that come often
+            scores = scorer.score(ids, offsets)
+        locate(scores.values[:200], key)
+
+
+def _train_once() -> None:
+    texts = [f"{TEXT} Number {number}, and {number * number} more of them. " * 2 for number in range(120)]
+    table = pa.table({"id": [str(n) for n in range(120)], "text": texts, "domain": [f"d{n % 6}" for n in range(120)]})
+    settings = Settings(bits=12, costs=(1.0,), folds=2)
+    train(table.slice(0, 60), table.slice(60), settings).score(table["text"])
 
 
 def _find_copies(texts: pa.ChunkedArray) -> pa.Table:

@@ -16,6 +16,7 @@ from collapse_guard.dedup import signed, url_keys
 from collapse_guard.document import derive_id, text_digests
 from collapse_guard.edit import apply, edit_snapshot, policy_transforms
 from collapse_guard.engine import LocalEngine
+from collapse_guard.errors import PolicyError
 from collapse_guard.kernels.tokens import count_tokens
 from collapse_guard.provenance.finder import Finder
 from collapse_guard.signals.evidence import EVIDENCE
@@ -44,10 +45,23 @@ MAX_FAILURES = 20
 
 
 def policy_signals(policy: Policy) -> list[Signal]:
-    """The signals that a policy declares, and that its rules use, each once, in order of first use."""
+    """The signals that a policy declares, and that its rules use, each once, in order of first use.
+
+    Raises:
+        PolicyError: Nothing in the policy collects what one of them reads.
+
+    Returns:
+        The signals.
+    """
     rules = [rule for _, rule in policy.all_rules()]
     used = [*policy.signals.values(), *(part.signal for rule in rules for part in (rule.where, rule) if part)]
-    return list({signals.column(signal): signal for signal in map(signals.resolve, used)}.values())
+    found = {signals.column(signal): signal for signal in map(signals.resolve, used)}
+    try:
+        for rule in rules:
+            policy.check_rule(rule)
+    except ValueError as error:
+        raise PolicyError(f"policy {policy.name!r}: {error}") from None
+    return list(found.values())
 
 
 def measured_columns(policy: Policy) -> list[str]:

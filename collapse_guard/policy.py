@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
 from collapse_guard.canonical import json_digest
-from collapse_guard.document import ORIGINS
+from collapse_guard.document import HUMAN_PRESUMED, ORIGINS, UNKNOWN
+from collapse_guard.yaml_lines import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,14 @@ def _number(value: object) -> object:
     """Take the name of an origin for its rank; refuse YAML's `yes`, which would be 1."""
     if isinstance(value, bool):
         raise ValueError("a bound is a number, not yes or no")  # noqa: TRY004 - pydantic shows ValueErrors
-    return ORIGINS.index(value) if value in ORIGINS else value
+    if not isinstance(value, str):
+        return value
+    if value in ORIGINS:
+        return ORIGINS.index(value)
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("a bound is a number, or for `origin` the name of one; " + suggest(value, ORIGINS)) from None
 
 
 Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
@@ -85,17 +93,18 @@ class Rule(Bound):
 
     def check_allowed(self, signal: Reference) -> None:
         """Raise ValueError where a signal may not do what the rule does."""
-        if self.outside == "drop" and _kind(signal).startswith("classifier."):
+        if self.outside == "drop" and kind_of(signal).startswith("classifier."):
             raise ValueError("a classifier is no proof: it may send to `review`, and never drops a document")
 
     @property
     def title(self) -> str:
         """The rule's name; the signal's name or kind where none was given."""
         said = {} if isinstance(self.signal, str) else self.signal
-        return self.name or str(said.get("name") or _kind(self.signal))
+        return self.name or str(said.get("name") or kind_of(self.signal))
 
 
-def _kind(reference: Reference) -> str:
+def kind_of(reference: Reference) -> str:
+    """The kind of a signal or transform as a policy writes it."""
     return reference if isinstance(reference, str) else str(reference.get("kind"))
 
 
@@ -204,7 +213,9 @@ class Gate(Bound):
 
 def _some(gates: dict[str, Gate]) -> dict[str, Gate]:
     if not gates:
-        raise ValueError("a policy without gates holds nothing back; name one: `human_share: {low: 0.1, outside: block}`")
+        raise ValueError(
+            "a policy without gates holds nothing back; name one: `human_share: {low: 0.1, outside: block}`"
+        )
     return gates
 
 
@@ -281,6 +292,24 @@ class Policy:
         named = [*self.transforms, *(transform for pack in self.packs for transform in pack.transforms)]
         return [transform for index, transform in enumerate(named) if transform not in named[:index]]
 
+    def check_collected(self, kind: str) -> None:
+        """Raise ValueError where a kind of signal is evidence that nothing in the policy collects."""
+        needed = _COLLECTED_BY.get(kind.partition(".")[0])
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"{kind} is never measured, because the policy has no `{needed}`; add it")
+
+    def check_rule(self, rule: Rule) -> None:
+        """Raise ValueError where nothing collects what a rule asks for, or the classifier alone could drop by it."""
+        for part in (rule.where, rule) if rule.where else (rule,):
+            kind = kind_of(part.signal)
+            self.check_collected(kind)
+            split = len({part.contains(ORIGINS.index(origin)) for origin in (HUMAN_PRESUMED, UNKNOWN)}) > 1
+            if kind == "origin" and rule.outside == "drop" and self.classifier and split:
+                raise ValueError(
+                    "the classifier alone can make a presumed human document unknown, and never drops one; "
+                    "bound `origin` at `unknown`, or send to `review`"
+                )
+
     def gate_metric(self, name: str) -> str:
         """The metric that a gate judges; a gate is named after it where it names none."""
         return self.gates[name].metric or name
@@ -288,6 +317,7 @@ class Policy:
 
 _policies = TypeAdapter(Policy)
 _ruling = TypeAdapter(tuple[tuple[EvaluationSet, ...], tuple[Pack, ...], tuple[Rule, ...]])
+_COLLECTED_BY = {"watermark": "watermarks", "classifier": "classifier"}
 _SIFTING = ("transforms", "tokenizer", "watermarks", "classifier", "decontaminate", "packs", "rules", "dedup")
 
 

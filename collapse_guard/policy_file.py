@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import TypeAdapter
 
-from collapse_guard.policy import Classifier, EvaluationSet, Pack, Policy, Reference, Rule, Watermarks, Where
+from collapse_guard.document import ORIGINS
+from collapse_guard.policy import Classifier, EvaluationSet, Pack, Policy, Reference, Rule, Watermarks, Where, kind_of
 from collapse_guard.yaml_lines import YamlFile, suggest
 
 if TYPE_CHECKING:
@@ -84,10 +84,20 @@ class _Reader:
     def _rule(self, rule: Rule, place: Location) -> Rule:
         where = self.where(rule.where, (*place, "where", "signal")) if rule.where else None
         signal = self.signal(rule.signal, (*place, "signal"))
+        said = self.file.items("rules")[int(place[-1])]
+        self.refuse_origins(said, signal, place)
+        if where:
+            self.refuse_origins(said["where"], where.signal, (*place, "where"))
         for used in (signal, where.signal if where else signal):
             self.file.check(place, rule.check_allowed, used)
         name = rule.title if isinstance(rule.signal, str) and rule.signal in self.own else rule.name
         return replace(rule, name=name, signal=signal, where=where)
+
+    def refuse_origins(self, said: Mapping[str, Any], signal: Reference, place: Location) -> None:
+        """Refuse the name of an origin in a bound on anything else, where it would count as a number."""
+        for edge in ("low", "high"):
+            if said.get(edge) in ORIGINS and kind_of(signal) != "origin":
+                raise self.file.error((*place, edge), f"a bound on {kind_of(signal)} is a number, not an origin")
 
     def signal(self, reference: Reference, place: Location) -> Reference:
         """Write out a signal that the policy declares, digest the file that it names, and check it."""
@@ -137,9 +147,18 @@ class _PolicyReader(_Reader):
             decontaminate=tuple(self._evaluation(index, found) for index, found in enumerate(policy.decontaminate)),
             folder=self.folder,
         )
-        for index, rule in enumerate(known.rules):
-            self.file.check(("rules", index, "signal"), partial(_check_evidence, known), rule)
+        self._check_collected(known)
         return known
+
+    def _check_collected(self, known: Policy) -> None:
+        """Refuse signals of evidence that nothing in the policy collects, and drops by the classifier alone."""
+        for name, signal in known.signals.items():
+            self.file.check(("signals", name), known.check_collected, kind_of(signal))
+        for index, rule in enumerate(known.rules):
+            self.file.check(("rules", index, "signal"), known.check_rule, rule)
+        for index, pack in enumerate(known.packs):
+            for rule in pack.rules:
+                self.file.check(("packs", index), known.check_rule, rule)
 
     def _watermarks(self, said: Watermarks | None) -> Watermarks | None:
         if said is None:
@@ -170,8 +189,12 @@ class _PolicyReader(_Reader):
             return self._named_pack(str(item), place)
         if set(item) != {"pack", "where"}:
             raise self.file.error(place, "a pack is a name, or a mapping with the keys `pack` and `where`")
-        where = self.file.validate(_wheres, item["where"], (*place, "where"))
-        return self._named_pack(str(item["pack"]), place).restricted(self.where(where, (*place, "where", "signal")))
+        where = self.where(self.file.validate(_wheres, item["where"], (*place, "where")), (*place, "where", "signal"))
+        self.refuse_origins(item["where"], where.signal, (*place, "where"))
+        pack = self._named_pack(str(item["pack"]), place)
+        for rule in pack.rules:
+            self.file.check((*place, "where", "signal"), rule.check_allowed, where.signal)
+        return pack.restricted(where)
 
     def _named_pack(self, wanted: str, place: Location) -> Pack:
         known = self.names.built_in_packs()
@@ -192,18 +215,6 @@ def _is_file(path: Path) -> bool:
 
 def _renamed(found: dict[str, Any], path: str, sha256: str) -> dict[str, Any]:
     return {path: found["path"], sha256: found["sha256"]}
-
-
-def _check_evidence(policy: Policy, rule: Rule) -> None:
-    """Raise ValueError where a rule asks for evidence that nothing in the policy collects."""
-    for part in (rule, rule.where):
-        kind = part.signal.get("kind") if part and isinstance(part.signal, dict) else part and part.signal
-        section = str(kind).partition(".")[0]
-        needed = {"watermark": "watermarks", "classifier": "classifier"}.get(section)
-        if needed and getattr(policy, needed) is None:
-            raise ValueError(
-                f"{kind} is never measured, because the policy has no `{needed}`; add it"
-            )
 
 
 def _named(name: str, said: Any) -> Any:  # noqa: ANN401 - as YAML gives it; checked when the signal is

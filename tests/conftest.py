@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+import canary
 import dagster as dg
 import pytest
 from small_project import TRAINING_JOB, SmallProject, build_project, run_job
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run sweeps at their full size; takes minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(canary)
 
 
 @pytest.fixture(scope="session")

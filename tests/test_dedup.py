@@ -269,6 +269,11 @@ def test_a_corpus_that_is_compared_by_text_alone_needs_no_signatures():
     assert copies(found_in([bare])) == {"b": "a"}
 
 
+def test_a_policy_compares_by_default_as_the_index_is_made():
+    assert Near() == Near(bands=BANDS, rows=ROWS, ngram=NGRAM)
+    assert INDEX.field("bands").type.list_size == Near().bands
+
+
 def test_signatures_of_other_sizes_can_be_compared():
     texts = [prose(1), prose(1, changed=1), prose(2)]
     facts = index([document(name, text) for name, text in zip("abc", texts, strict=True)])

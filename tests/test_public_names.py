@@ -21,6 +21,7 @@ def test_the_public_names_are_these() -> None:
         "load_policy",
         "measure",
         "open_release",
+        "scan_tokens",
         "sift",
     ]
 

@@ -52,3 +52,15 @@ def test_the_demos_table_counts_pages_and_shows_refusals_and_gaps() -> None:
     assert "first try REFUSED: human_share 0.05 < 0.1; remedy: add 1,234 human tokens for 0.30" in text
     assert " 100 " in text
     assert "released" in text
+    assert "marked pages" not in text
+
+
+def test_the_demos_table_says_how_many_marked_pages_were_found_and_what_was_dropped_by_mistake() -> None:
+    screen = Console(file=io.StringIO(), width=200)
+    counts = {"marked": 400, "found": 360, "inconclusive": 40, "false": 2}
+
+    DemoTable(screen).show(row(0.5), {**row(0.5), "watermark": counts})
+
+    text = screen.file.getvalue()
+    assert "marked pages: 360 of 400 found and dropped (90%), 40 too short to tell" in text
+    assert "unmarked pages dropped as marked: 2" in text

@@ -12,7 +12,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from resiliparse.extract.html2text import extract_plain_text
 
 from collapse_guard.errors import UsageError
-from collapse_guard.simulate.scrape import SITES, write_scrape
+from collapse_guard.simulate.scrape import SITES, VENDOR_SITES, write_scrape
 
 CAPTURED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MAGIC = b"\x1f\x8b\x08"
@@ -152,6 +152,25 @@ def test_a_claimed_origin_lies_now_and_then_and_is_missing_now_and_then(tmp_path
     assert set(synthetic) == set(human) == {"human", "synthetic", None}
     assert 0.15 < synthetic.count("human") / len(synthetic) < 0.4
     assert human.count("synthetic") / len(human) < 0.06
+
+
+def test_the_report_names_every_page_of_a_marked_text_and_the_files_do_not_say(tmp_path):
+    marked = SYNTHETIC[:60]
+    report = scrape(tmp_path, marked=marked)
+    html = {url: extract_plain_text(body, main_content=True) for url, body in responses(report.files[0])[0]}
+    found = html | {row["url"]: row["text"] for row in rows(report.files[1])[0]}
+
+    true = {url for url, text in found.items() if any(tail in text for tail in (tail_of(text) for text in marked))}
+
+    assert report.marked_urls == true
+    assert len(true) >= len(marked)
+    assert {url.split("/")[2] for url in true} <= set(VENDOR_SITES) < set(SITES)
+    assert scrape(tmp_path / "b").marked_urls == frozenset()
+
+
+def tail_of(text: str) -> str:
+    """The end that a text shares with its copies, changed or not."""
+    return text[text.rindex("of synthetic") :]
 
 
 def test_the_five_damages_are_each_of_their_kind(tmp_path):

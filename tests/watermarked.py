@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from canary import ALLOWED, SECRET
 
 from collapse_guard.provenance.watermark.keys import complete
 from collapse_guard.provenance.watermark.schemes import Scorer
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collapse_guard.provenance.watermark.keys import Key
 
 WORDS = ("<unk>", *(f"w{number}" for number in range(1, 1000)))
-SECRET = 1_234_567_891
 
 
 def vocabulary(folder: Path) -> dict[str, str]:
@@ -28,12 +28,21 @@ def vocabulary(folder: Path) -> dict[str, str]:
 
 
 def write_ring(folder: Path, *entries: dict[str, Any]) -> Path:
-    """Write a key ring whose secrets stand in it."""
+    """Write a key ring whose secrets stand in files beside it."""
     tokenizer = vocabulary(folder)
     keys = [{"id": f"k{number}", **tokenizer, **entry} for number, entry in enumerate(entries)]
     path = folder / "keys.yaml"
-    path.write_text(yaml.safe_dump({"version": 1, "allow_plain_keys": True, "keys": keys}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({"version": 1, "keys": [_hidden(folder, key) for key in keys]}), encoding="utf-8")
     return path
+
+
+def _hidden(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(entry["key"], int):
+        return entry
+    path = folder / f"{entry['id']}{ALLOWED}"
+    path.touch(mode=0o600)
+    path.write_text(f"{entry['key']}\n", encoding="utf-8")
+    return entry | {"key": {"file": path.name}}
 
 
 def green(secret: int = SECRET) -> dict[str, Any]:

@@ -50,9 +50,7 @@ class Clusters:
     Memory: 9 bytes per document while they are joined, and some 200 MB for what is read and written.
     """
 
-    def __init__(
-        self, tables: Tables, *, rows: int, near: Near | None = None, scratch: Path | None = None
-    ) -> None:
+    def __init__(self, tables: Tables, *, rows: int, near: Near | None = None, scratch: Path | None = None) -> None:
         """Find them.
 
         Args:

@@ -104,7 +104,17 @@ def hash_between(text: NDArray[np.uint8], start: Int, stop: Int) -> np.uint64:
 def hash_words(low: np.uint64, high: np.uint64, size: Int) -> np.uint64:
     """Hash 1 to 16 bytes that are in two words, with zeros behind them."""
     value = _absorb(np.uint64(0), low)
-    return _finish(_absorb(value, high) if size > WORD_SIZE else value, size)
+    both = _absorb(value, high)
+    return _finish(both if size > WORD_SIZE else value, size)
+
+
+@kernel
+def count_ones(word: np.uint64) -> np.uint64:
+    """Count the bits that are set; the compiler knows this way of writing it and makes one instruction of it."""
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (word * np.uint64(_ONES)) >> np.uint64(56)
 
 
 # In the marks below the highest bit of a byte says that the byte is meant; all other bits are 0.
@@ -113,8 +123,7 @@ def hash_words(low: np.uint64, high: np.uint64, size: Int) -> np.uint64:
 @kernel
 def bytes_before(marks: np.uint64) -> Int:
     """Count the bytes before the first of eight that is marked."""
-    below = ((marks & (np.uint64(0) - marks)) >> np.uint64(7)) - np.uint64(1)
-    return np.int64(((below & np.uint64(_ONES)) * np.uint64(_ONES)) >> np.uint64(56))
+    return np.int64(count_ones(~marks & (marks - np.uint64(1))) >> np.uint64(3))
 
 
 @kernel

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collapse_guard.kernels.compiled import Int, kernel
-from collapse_guard.kernels.hashing import full_word
-from collapse_guard.kernels.lanes import count_ones
+from collapse_guard.kernels.hashing import count_ones, full_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

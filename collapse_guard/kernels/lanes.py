@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collapse_guard.kernels.compiled import Int, kernel
-from collapse_guard.kernels.hashing import full_word
+from collapse_guard.kernels.hashing import count_ones, full_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,15 +18,6 @@ _NEWLINE, _NEWLINES = 0x0A, np.uint64(0x0A0A0A0A0A0A0A0A)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _BYTE_BITS = np.uint64(3)
-
-
-@kernel
-def count_ones(word: np.uint64) -> Int:
-    """Count the bits that are set; the compiler knows this way of writing it and makes one instruction of it."""
-    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * _ONES) >> np.uint64(56)
 
 
 @kernel

@@ -155,9 +155,13 @@ def _keep(minima: NDArray[np.uint32], bands: NDArray[np.uint64], sketch: NDArray
 
 @kernel
 def _sign_all(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], ngram: Int, maps: Permutations, out: Signatures
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    ngram: Int,
+    maps: Permutations,
+    out: Signatures,
 ) -> None:
-    words = room_for_words(offsets)
     for d in range(offsets.size - 1):
         count = fold_words(data[offsets[d] : offsets[d + 1]], words)
         sign_words(words[:count], ngram, maps, out, d)
@@ -189,7 +193,8 @@ def sign(texts: pa.Array | pa.ChunkedArray, *, bands: int = BANDS, rows: int = R
     parts = [signature_columns(room_for_signatures(0, bands, rows))]
     for chunk in chunks(texts):
         out = room_for_signatures(len(chunk), bands, rows)
-        _sign_all(*views(chunk), ngram, maps, out)
+        data, offsets = views(chunk)
+        _sign_all(data, offsets, room_for_words(offsets), ngram, maps, out)
         parts.append(signature_columns(out))
     return pa.concat_tables(parts)
 

@@ -99,7 +99,7 @@ def room_for_ngrams(size: Int) -> Room:
         ),
         Table(np.empty(2 * table, np.uint64), np.empty(table, np.int32)),
         Sums(np.empty(size + 1, np.uint64), np.empty(size + 1, np.uint64)),
-        np.empty((1 << _FILTER_BITS) + _FILTER_LOAD * table, np.uint8),
+        np.empty((1 << _FILTER_BITS) + _FILTER_LOAD * table, np.uint8),  # a table has at least twice `size` slots
     )
 
 
@@ -278,7 +278,7 @@ def _keep_openings(
         How many are listed; the number of a place whose first bytes repeat is marked by its highest bit.
     """
     numbers, slots = places.numbers, places.chosen
-    bits = _filter_bits(count)
+    bits = _filter_bits(2 * count)  # a place that stays for nothing costs more than two counters
     seen, shift = filter_[: 1 << bits], np.uint64(_BITS - bits)
     seen[:] = np.uint8(0)
     for i in range(np.uint64(count)):

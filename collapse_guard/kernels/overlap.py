@@ -148,9 +148,12 @@ def _count_short(words: NDArray[np.uint64], i: Int, table: OverlapTable) -> Int:
 
 @kernel
 def _count_all(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], table: OverlapTable, out: NDArray[np.int64]
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    table: OverlapTable,
+    out: NDArray[np.int64],
 ) -> None:
-    words = room_for_words(offsets)
     for d in range(out.size):
         count = fold_words(data[offsets[d] : offsets[d + 1]], words)
         out[d] = _count_text(words[:count], table)
@@ -196,5 +199,6 @@ def overlaps(texts: pa.Array | pa.ChunkedArray, table: OverlapTable) -> NDArray[
     counts = [np.empty(0, np.int64)]
     for chunk in chunks(texts):
         counts.append(np.empty(len(chunk), np.int64))
-        _count_all(*views(chunk), table, counts[-1])
+        data, offsets = views(chunk)
+        _count_all(data, offsets, room_for_words(offsets), table, counts[-1])
     return np.concatenate(counts)

@@ -59,9 +59,11 @@ class Repeats(NamedTuple):
 def room_for(tokens: Int) -> Repeats:
     """Reserve for texts of so many tokens; `ends` are cumulative characters and begin with 0."""
     size = table_size(tokens)
+    ends = np.empty(tokens + 1, np.int64)
+    ends[0] = 0
     return Repeats(
         np.empty(tokens, np.uint64),
-        np.zeros(tokens + 1, np.int64),
+        ends,
         np.empty(tokens, np.uint64),
         np.empty(tokens, np.int64),
         np.empty(tokens, np.int64),

@@ -580,12 +580,9 @@ def _repeats_all(
     offsets: NDArray[np.int64],
     segmented: Int,
     facts: NDArray[np.uint16],
+    scratch: Repeats,
     out: NDArray[np.void],
 ) -> None:
-    longest = 0
-    for d in range(out.size):
-        longest = max(longest, offsets[d + 1] - offsets[d])
-    scratch = room_for(longest + 1)
     for d in range(out.size):
         text = data[offsets[d] : offsets[d + 1]]
         n: Int = 0
@@ -610,6 +607,7 @@ def measure_spaced_repeats(texts: pa.LargeStringArray, words: Literal["spaced", 
     Returns:
         n rows of type `kernels.repeats.REPEATS`.
     """
-    out = np.zeros(len(texts), REPEATS)
-    _repeats_all(*views(texts), int(words == "segmented"), codepoints(), out)
+    out, (data, offsets) = np.zeros(len(texts), REPEATS), views(texts)
+    scratch = room_for(int(np.diff(offsets).max(initial=0)) + 1)
+    _repeats_all(data, offsets, int(words == "segmented"), codepoints(), scratch, out)
     return out

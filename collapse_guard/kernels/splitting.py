@@ -165,9 +165,11 @@ def new_memo() -> Memo:
 def room(longest: int) -> Tokens:
     """Reserve for a text of `longest` bytes, which has no more tokens than bytes."""
     size = longest + 1
+    ends = np.empty(size + 1, np.int64)
+    ends[0] = 0  # and no more, because pages that stay untouched cost nothing
     return Tokens(
         np.empty(size, np.uint64),
-        np.zeros(size + 1, np.int64),
+        ends,
         np.empty(size, np.int64),
         np.empty(size, np.uint8),
     )

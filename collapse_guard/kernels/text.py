@@ -75,7 +75,8 @@ _STOP_TABLE = _stop_table()
 def _room(longest: int) -> Scratch:
     """Reserve for a text of `longest` bytes, which has no more tokens or lines than bytes."""
     size = longest + 1
-    joined = Joined(np.empty(size + _BEYOND, np.uint8), np.zeros(size + 1, np.int64))
+    joined = Joined(np.empty(size + _BEYOND, np.uint8), np.empty(size + 1, np.int64))
+    joined.bounds[0] = 0
     return Scratch(room(longest), joined, room_for_ngrams(size))
 
 
@@ -86,9 +87,9 @@ def _measure_all(  # noqa: PLR0917 - a compiled function, called in one place
     supplied: _Supplied,
     families: int,
     memo: Memo,
+    scratch: Scratch,
     out: NDArray[np.void],
 ) -> None:
-    scratch = _room(_longest(offsets, supplied))
     for d in range(out.size):
         text, row = data[offsets[d] : offsets[d + 1]], out[d]
         odd = count_marks(text, row)
@@ -201,7 +202,9 @@ def measure(texts: pa.LargeStringArray, families: Family, tokens: pa.Array | Non
         ValueError: There are not as many lists as texts.
     """
     out = np.zeros(len(texts), COUNTS)
-    _measure_all(*views(texts), _supply(tokens, len(texts)), int(families), new_memo(), out)
+    (data, offsets), supplied = views(texts), _supply(tokens, len(texts))
+    scratch = _room(_longest(offsets, supplied))  # here, because a kernel would never give it back
+    _measure_all(data, offsets, supplied, int(families), new_memo(), scratch, out)
     return out
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collapse_guard.canonical import sha256_hex
-from collapse_guard.errors import PolicyError
+from collapse_guard.errors import DamagedDataError, PolicyError
 from collapse_guard.provenance.capture import capture_prior
 from collapse_guard.provenance.classifier import Model
 from collapse_guard.provenance.declared import declared_columns
@@ -51,22 +51,24 @@ class Finder:
         if policy.watermarks:
             self._read_keys(policy, environment or {})
         if policy.classifier:
-            path = _unchanged(policy.folder / policy.classifier.path, policy.classifier.sha256)
-            self._classifier = Model.from_table(pq.read_table(path))
+            path, _ = _unchanged(policy.folder / policy.classifier.path, policy.classifier.sha256)
+            self._classifier = _model(path)
             self.asked["classifier"] = self._classifier.digest
 
     def _read_keys(self, policy: Policy, environment: Mapping[str, str]) -> None:
         wanted = policy.watermarks
         assert wanted  # noqa: S101 - asked by the caller
-        ring = read_keys(_unchanged(policy.folder / wanted.keys, wanted.sha256), environment)
-        known = None
+        path, _ = _unchanged(policy.folder / wanted.keys, wanted.sha256)
+        ring = read_keys(path, environment)
+        known, digest = None, None
         if wanted.calibration:
-            known = Calibration.read(_unchanged(policy.folder / wanted.calibration, wanted.calibration_sha256))
+            path, digest = _unchanged(policy.folder / wanted.calibration, wanted.calibration_sha256)
+            known = Calibration.read(path)
         self._scan, self._q = Scan(ring, known), wanted.q
         self.asked["watermarks"] = {
             "ring": ring.digest,
             "unsupported": self._scan.unsupported,
-            "calibration": wanted.calibration_sha256,
+            "calibration": digest,
             "q": wanted.q,
         }
 
@@ -153,12 +155,21 @@ def _column(documents: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArra
     return documents[name].cast(kind)
 
 
-def _unchanged(path: Path, sha256: str | None) -> Path:
-    """The path of a file that a policy names, if it holds what it held when the policy was read."""
+def _unchanged(path: Path, sha256: str | None) -> tuple[Path, str]:
+    """The path and digest of a file that a policy names, if it holds what it held when the policy was read."""
     try:
         found = sha256_hex(path.read_bytes())
     except OSError as error:
         raise PolicyError(f"{path}: it cannot be read ({error.strerror}), and the policy names it") from None
     if sha256 is not None and found != sha256:
         raise PolicyError(f"{path}: it changed since the policy was read ({found[:12]}, not {sha256[:12]}); load again")
-    return path
+    return path, found
+
+
+def _model(path: Path) -> Model:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        message = f"{path} is no classifier ({error}); make one with `collapse-guard classifier train`"
+        raise DamagedDataError(message) from None
+    return Model.from_table(table)

@@ -109,6 +109,17 @@ class DemoTable:
                 f"     [red]first try REFUSED: {refusal['why']}[/]; remedy: add {human:,} human tokens for {share:.2f}"
             )
         self._row("guarded", guarded)
+        self._marks(guarded.get("watermark"))
+
+    def _marks(self, counts: dict[str, int] | None) -> None:
+        """Say how well the rule against marked pages did, in documents."""
+        if counts and (counts["marked"] or counts["false"]):
+            share = _number(counts["found"] / counts["marked"] if counts["marked"] else None, ".0%")
+            self._screen.print(
+                f"     marked pages: {counts['found']:,} of {counts['marked']:,} found and dropped ({share}), "
+                f"{counts['inconclusive']:,} too short to tell; unmarked pages dropped as marked: {counts['false']:,}",
+                highlight=False,
+            )
 
     def _row(self, arm: str, row: dict[str, Any]) -> None:
         ledger, own = row["ledger"], row["ledger"]["dropped"].get("not_a_page", 0)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collapse_guard.provenance.watermark.keys import Key
     from collapse_guard.provenance.watermark.scoring import Ids
 
 KEYS_NAME, SECRET_NAME, VOCABULARY_NAME = "keys.yaml", "key.txt", "vocabulary.txt"
@@ -37,7 +36,7 @@ keys:
     tokenizer_sha256: {digest}
 """
 DRAWS = 8
-"""Candidates for every word: a mark takes the one that its key scores highest."""
+"""Candidates for every word, of which the key chooses one."""
 
 
 def write_ring(folder: Path, texts: Iterable[str], seed: int) -> Path:
@@ -66,17 +65,15 @@ def write_ring(folder: Path, texts: Iterable[str], seed: int) -> Path:
 
 
 class Mark:
-    """A mark under the first key of a ring, for models that write words.
+    """The mark of a vendor, for models that write words.
 
     Args:
-        ring: A ring whose secrets stand in files; its first key looks at the words before a word, `context_width` of
-            them, and its tokenizer is a plain vocabulary.
+        ring: A ring that `write_ring` wrote.
     """
 
     def __init__(self, ring: Path) -> None:
-        self.key: Key = read_keys(ring, {}).keys[0]
-        self._scorer = Scorer(self.key)
-        self._tokenizer = tokenizer_of(self.key)
+        key = read_keys(ring, {}).keys[0]
+        self._scorer, self._tokenizer = Scorer(key), tokenizer_of(key)
 
     def pen(self, words: Sequence[str], pages: int) -> Pen:
         """Begin so many pages with a model that writes such words."""
@@ -85,12 +82,13 @@ class Mark:
 
 
 class Pen:
-    """Pages that are written side by side: of several candidates for each next word, one is taken.
+    """Pages that are written side by side: of several candidates for each next word, the key chooses one.
 
-    Source: Aaronson 2022; the largest score of a few draws instead of the largest over the whole vocabulary.
+    A candidate that was drawn k times of n is chosen with probability k / n over all keys, so that the mark changes no
+    frequency. Source: Aaronson 2022, with a few draws in the place of the model's probabilities.
 
     Args:
-        scorer: The key's.
+        scorer: The key's; it scores a word by -ln(1 - u).
         ids: The id of each word that the model can write.
         pages: How many.
     """
@@ -101,7 +99,7 @@ class Pen:
         self._before = np.full((pages, width), -1)
 
     def choose(self, words: Ids) -> Ids:
-        """Take one candidate for each page, and write it down.
+        """Take one candidate for each page, and remember it.
 
         Args:
             words: Numbers of words, shape (draws, pages); negative for what is no word, such as the end of a
@@ -110,19 +108,22 @@ class Pen:
         Returns:
             One of them for each page, shape (pages,).
         """
-        best = np.zeros(words.shape[1], np.int64)
-        open_ = np.flatnonzero((words[0] >= 0) & (words != words[0]).any(axis=0))
-        best[open_] = self._scores(words[:, open_], self._before[open_]).argmax(axis=0)
-        chosen: Ids = np.take_along_axis(words, best[None], axis=0)[0]
+        chosen: Ids = words[0].copy()
+        contested = np.flatnonzero((chosen >= 0) & (words != chosen).any(axis=0))
+        offered = words[:, contested]
+        first = self._races(offered, self._before[contested]).argmin(axis=0)
+        chosen[contested] = np.take_along_axis(offered, first[None], axis=0)[0]
         moved = np.flatnonzero(chosen >= 0)
         self._before[moved] = np.column_stack([self._before[moved, 1:], self._ids[chosen[moved]]])
         return chosen
 
-    def _scores(self, words: Ids, before: Ids) -> NDArray[np.float64]:
-        """Score every candidate behind the words before it."""
+    def _races(self, words: Ids, before: Ids) -> NDArray[np.float64]:
+        """Give -ln(u) / k of each candidate, the least of which wins; infinite for what is no word."""
         contexts = np.broadcast_to(before, (*words.shape, before.shape[1]))
-        rows = np.concatenate([contexts, self._ids[words][..., None]], axis=2).reshape(-1, before.shape[1] + 1)
+        offered = self._ids[np.maximum(words, 0)][..., None]
+        rows = np.concatenate([contexts, offered], axis=2).reshape(-1, before.shape[1] + 1)
         known = rows >= 0  # a page has fewer words before its first ones
         offsets = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
-        values = self._scorer.score(rows[known], offsets, "none").values[offsets[1:] - 1]
-        return np.where(words < 0, -np.inf, values.reshape(words.shape))
+        values = self._scorer.score(rows[known], offsets, "none").values[offsets[1:] - 1].astype(np.float64)
+        times = (words[:, None] == words).sum(axis=0)
+        return np.where(words < 0, np.inf, -np.log1p(-np.exp(-values.reshape(words.shape))) / times)

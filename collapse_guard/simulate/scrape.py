@@ -81,6 +81,7 @@ class _Page:
     url: str = ""
     captured_at: str = ""
     copied_from: str | None = None
+    marked: bool = False
 
 
 def write_scrape(
@@ -130,8 +131,9 @@ def write_scrape(
     carriers = [_Page(text, None) for text in _some(texts, DAMAGED, random)]
     shuffled = [pages[i] for i in random.permutation(len(pages))]
     known = frozenset(marked)
-    placed = [_place(page, i, dump, captured_at, random, known) for i, page in enumerate([*shuffled, *carriers])]
-    whole, broken = placed[: len(pages)], placed[len(pages) :]
+    pages = [replace(page, marked=(page.copied_from or page.text) in known) for page in [*shuffled, *carriers]]
+    placed = [_place(page, i, dump, captured_at, random) for i, page in enumerate(pages)]
+    whole, broken = placed[:-DAMAGED], placed[-DAMAGED:]
     half = len(whole) // 2
     contents = {
         WARC_NAME: _warc(whole[:half], broken[:2], placed[0].captured_at),
@@ -148,7 +150,7 @@ def write_scrape(
         warc_pages=half,
         jsonl_pages=len(whole) - half,
         files=(target / WARC_NAME, target / JSONL_NAME),
-        marked_urls=frozenset(page.url for page in whole if _text_of(page) in known),
+        marked_urls=frozenset(page.url for page in whole if page.marked),
     )
 
 
@@ -189,20 +191,13 @@ def _boilerplate(count: int, random: np.random.Generator) -> Iterator[str]:
         yield template.format(site=_site(random), hashes=hashes)
 
 
-def _site(random: np.random.Generator, sites: Sequence[str] = SITES) -> str:
+def _site(random: np.random.Generator, sites: tuple[str, ...] = SITES) -> str:
     return sites[random.integers(len(sites))]
 
 
-def _text_of(page: _Page) -> str:
-    """The text that a page holds or changes a little."""
-    return page.copied_from or page.text
-
-
-def _place(
-    page: _Page, index: int, dump: str, captured_at: datetime, random: np.random.Generator, marked: frozenset[str]
-) -> _Page:
+def _place(page: _Page, index: int, dump: str, captured_at: datetime, random: np.random.Generator) -> _Page:
     moment = (captured_at + timedelta(seconds=index)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    site = _site(random, VENDOR_SITES if _text_of(page) in marked else SITES)
+    site = _site(random, VENDOR_SITES if page.marked else SITES)
     url = f"https://{site}/{dump}/{index:06d}.html"
     return replace(page, identifier=f"{dump}-{index:06d}", url=url, captured_at=moment)
 

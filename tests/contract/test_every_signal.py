@@ -29,7 +29,7 @@ TEXTS = [
 ]
 
 KNOWN = {  # the columns that evidence is read from, as `measure` leaves them
-    **dict.fromkeys(EVIDENCE, [0.0, 1.0, 0.5, None, 0.25, 0.0, 1.0, 1.0, 0.0]),
+    **{kind: [0.0, 1.0, 0.5, None, 0.25, 0.0, 1.0, 1.0, 0.0] for kind in EVIDENCE},
     "watermark.log_p": [-0.5, 0.0, -40.0, None, -3.0, -1.0, -1.0, -2.0, -1e4],
     "origin": [0.0, 1.0, 2.0, 3.0, 4.0, 2.0, 2.0, 2.0, 2.0],
 }

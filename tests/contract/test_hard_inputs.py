@@ -25,7 +25,8 @@ TEXTS = {
     "a line of 10 MB of words": "a word, and 12 more; " * (LONG // 21),
     "NUL bytes": "\0" * 1000 + "word\0and\0word" * 100,
     "replacements": "\ufffd" * 3000 + " \ufffd\ufffd word\ufffd",
-    "bidi controls": "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c abc \u202eabc\u202c" * 50,
+    "bidi controls": "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c abc \u202eabc\u202c"
+    * 50,
     "lone combining marks": "\u0301\u0308\u20dd\u094d \u0301 a\u0301\u0301 \n\u0300" * 100,
     "one letter under 10,000 marks": "a" + "\u0301" * 10_000,
     "separators": "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\u00a0\u3000\t " * 200,

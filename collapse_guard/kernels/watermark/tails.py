@@ -32,6 +32,8 @@ _REACH = 9.0
 _CLOSE = 0.01
 """Of the variance of the sum."""
 _NOTHING = 1e-300
+AT_ONCE = 64
+"""Angles at which a distribution is transformed side by side."""
 _DIGITS = 37.0
 """Natural logarithm of what is left out of a sum on a lattice: exp(-37) is 1e-16."""
 
@@ -226,12 +228,13 @@ def weighted_gamma_tails(large: float, small: float, total: Array, n: NDArray[np
 class LatticeWork(NamedTuple):
     """From how many summands on only the slow waves count, and up to which tilt that holds.
 
-    Also room for one distribution, and where logarithms go.
+    Also room for one distribution and four rows of AT_ONCE numbers, and where logarithms go.
     """
 
     smooth_from: int
     steepest: float
     tilted: Array
+    rows: NDArray[np.float64]
     out: Array
 
 
@@ -277,28 +280,44 @@ def lattice_tilts(pmf: Array, total: NDArray[np.int64], n: NDArray[np.int64], ou
 
 
 @kernel
-def _transform(pmf: Array, angle: float) -> tuple[float, float]:
-    """Logarithm of the size, and angle, of the sum of pmf[k] exp(i angle k)."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    real, imaginary = 0.0, 0.0
+def _transform(pmf: Array, rows: NDArray[np.float64]) -> None:
+    """Write the sums of pmf[k] exp(i angle k), from the cosines and sines of many angles side by side."""
+    cosines, sines, reals, imaginaries = rows[0], rows[1], rows[2], rows[3]
+    for j in range(cosines.size):
+        reals[j] = imaginaries[j] = 0.0
     for k in range(pmf.size - 1, -1, -1):
-        real, imaginary = real * cosine - imaginary * sine + pmf[k], real * sine + imaginary * cosine
-    return 0.5 * math.log(real * real + imaginary * imaginary + _NOTHING), math.atan2(imaginary, real)
+        _add_power(pmf[k], cosines, sines, reals, imaginaries)
 
 
 @kernel
-def _lattice_sum(tilted: Array, tilt: float, sums: tuple[float, float], waves: tuple[int, int]) -> float:
+def _add_power(one: float, cosines: Array, sines: Array, reals: Array, imaginaries: Array) -> None:
+    for j in range(cosines.size):
+        real = reals[j] * cosines[j] - imaginaries[j] * sines[j] + one
+        imaginaries[j] = reals[j] * sines[j] + imaginaries[j] * cosines[j]
+        reals[j] = real
+
+
+@kernel
+def _lattice_sum(
+    tilted: Array, tilt: float, sums: tuple[float, float], waves: tuple[int, int], rows: NDArray[np.float64]
+) -> float:
     """Sum of exp(-tilt j) P(tilted sum = total + j) over j >= 0, by its Fourier series."""
     (total, n), (used, points) = sums, waves
     shrink, terms = math.exp(-tilt), 1 / (1 - math.exp(-tilt))
-    for k in range(1, used + 1):
-        angle = 2 * math.pi * k / points
-        size, turn = _transform(tilted, angle)
-        # over 1 - exp(-tilt - i angle)
-        real, imaginary = 1 - shrink * math.cos(angle), shrink * math.sin(angle)
-        phase = n * turn - angle * total
-        along = math.cos(phase) * real + math.sin(phase) * imaginary
-        terms += 2 * math.exp(n * size) * along / (real * real + imaginary * imaginary)
+    for start in range(1, used + 1, AT_ONCE):
+        size = min(AT_ONCE, used + 1 - start)
+        for j in range(size):
+            angle = 2 * math.pi * (start + j) / points
+            rows[0, j], rows[1, j] = math.cos(angle), math.sin(angle)
+        _transform(tilted, rows[:, :size])
+        for j in range(size):
+            cosine, sine, real, imaginary = rows[0, j], rows[1, j], rows[2, j], rows[3, j]
+            power = 0.5 * math.log(real * real + imaginary * imaginary + _NOTHING)
+            phase = n * math.atan2(imaginary, real) - 2 * math.pi * (start + j) / points * total
+            # over 1 - exp(-tilt - i angle)
+            real, imaginary = 1 - shrink * cosine, shrink * sine
+            along = math.cos(phase) * real + math.sin(phase) * imaginary
+            terms += 2 * math.exp(n * power) * along / (real * real + imaginary * imaginary)
     return terms / points
 
 
@@ -306,7 +325,7 @@ def _lattice_sum(tilted: Array, tilt: float, sums: tuple[float, float], waves: t
 def lattice_tails(pmf: Array, total: NDArray[np.int64], n: NDArray[np.int64], tilt: Array, work: LatticeWork) -> None:
     """Write ln P(sum of n >= total), for totals above the mean and below the greatest, with the tilts for them."""
     top = pmf.size - 1
-    smooth_from, steepest, tilted, out = work
+    smooth_from, steepest, tilted, rows, out = work
     for i in range(total.size):
         mass, _, variance = _tilted(pmf, tilt[i])
         for k in range(pmf.size):
@@ -316,5 +335,5 @@ def lattice_tails(pmf: Array, total: NDArray[np.int64], n: NDArray[np.int64], ti
         used = half
         if n[i] >= smooth_from and tilt[i] <= steepest:
             used = min(half, int(_REACH * (2 * half + 1) / (2 * math.pi * deviation)) + 1)
-        terms = _lattice_sum(tilted, tilt[i], (float(total[i]), float(n[i])), (used, 2 * half + 1))
+        terms = _lattice_sum(tilted, tilt[i], (float(total[i]), float(n[i])), (used, 2 * half + 1), rows)
         out[i] = min(n[i] * math.log(mass) + tilt[i] * (n[i] * top - total[i]) + math.log(terms), 0.0)

@@ -198,12 +198,13 @@ class _Green:
         likeliest = top(scores, self._candidates)
         rows = np.column_stack([np.tile(context, (likeliest.size, 1)), likeliest])
         found = seeds(self._seeding, self._secret, rows.ravel()).reshape(rows.shape)[:, -1]
-        return likeliest[self._lists.has(paired(found, likeliest)) == 1]
+        green: Ids = likeliest[self._lists.has(paired(found, likeliest)) == 1]
+        return green
 
 
 def top(scores: Scores, count: int) -> Ids:
     """The possible ids with the highest scores, in no order."""
-    possible = np.flatnonzero(scores > -np.inf)
+    possible: Ids = np.flatnonzero(scores > -np.inf)
     if possible.size <= count:
         return possible
     likeliest: Ids = possible[np.argpartition(-scores[possible], count - 1)[:count]]
@@ -220,7 +221,10 @@ class _Sample:
         """Give the ids and the logarithms of their probabilities."""
         ids = top(scores, self._top_k or scores.size)
         logits = scores[ids].astype(np.float64) / self._temperature
-        return ids, logits - np.logaddexp.reduce(logits) if ids.size else logits
+        if ids.size:
+            logits -= logits.max()
+            logits -= np.log(np.exp(logits).sum())
+        return ids, logits
 
     @staticmethod
     def spread(ids: Ids, values: Floats, size: int) -> Floats:
@@ -313,7 +317,8 @@ class _SynthId:
     def _played(self, tokens: Ids, contexts: NDArray[np.uint64], log_p: Floats) -> Floats:
         chances = np.exp(log_p)
         for g in self._variant.layers(tokens, contexts):
-            chances *= 1 + g - g @ chances
+            winning = g * chances  # no product of BLAS, whose threads wait for each other on a busy machine
+            chances = winning + max(0.0, 1 - winning.sum()) * chances
         with np.errstate(divide="ignore"):
             return np.log(chances)
 

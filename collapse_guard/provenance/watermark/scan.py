@@ -125,6 +125,8 @@ class Scan:
             n rows of `watermark.log_p@1`, `watermark_outcome` (`evidence` is for `judged` to say), `watermark_key`,
             `watermark_tokens`, `watermark_start` and `watermark_end`; and what they add to the corpus.
         """
+        if not documents.num_rows:
+            return self._part(pa.array([], pa.large_string()), documents)
         parts, sums, start = [], Sums(), 0
         for chunk in chunks(documents["text"]):
             for first in range(0, len(chunk), _ROWS):
@@ -309,5 +311,4 @@ def _date(day: np.datetime64) -> date:
 
 
 def _joined(parts: list[Columns]) -> Columns:
-    names = parts[0] if parts else {}
-    return {name: pa.concat_arrays([part[name] for part in parts]) for name in names}
+    return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collapse_guard.provenance.watermark.scoring import Dedupe, Family, Floats, Ids
+    from collapse_guard.provenance.watermark.scoring import Dedupe, Family, Floats, Ids, Statistic
 
 MEMORY = 256 * 2**20
 """Bytes of green lists that a scorer keeps by default."""
@@ -39,7 +39,7 @@ class Scanned(NamedTuple):
     """What one key says about one document."""
 
     score: float
-    """z of green lists, the sum of Gumbel and EXP, the mean g of SynthID; 0 where nothing was scored."""
+    """z of green lists, the sum of Gumbel and EXP, a mean g of SynthID; 0 where nothing was scored."""
     scored_tokens: int
     log_p: float
     """Natural logarithm of the p-value."""
@@ -53,18 +53,20 @@ class Scorer:
     Args:
         key: A key that `unsupported_reason` has nothing against.
         memory: Bytes of green lists that may be kept between batches, where each is seeded by one id.
+        statistic: `weighted` for the weighted mean of SynthID's g values.
 
     Raises:
-        UsageError: The key cannot be tested; says why.
+        UsageError: The key cannot be tested, or has no such statistic; says why.
     """
 
-    def __init__(self, key: Key, memory: int = MEMORY) -> None:
+    def __init__(self, key: Key, memory: int = MEMORY, *, statistic: Statistic = "mean") -> None:
+        _check(statistic, key)
         reason = unsupported_reason(key)
         if reason is not None:
             raise UsageError(f"key {key.id!r} is unsupported: {reason}")
         self.key = key
         self.minimum = minimum_tokens_of(key, EVIDENCE)
-        self._family = _family(key, memory)
+        self._family = _family(key, memory, statistic)
 
     def score(
         self, flat_ids: Ids, offsets: Ids, dedupe: Dedupe = "strict", skip: NDArray[np.bool_] | None = None
@@ -136,7 +138,11 @@ def score_batch(flat_ids: Ids, offsets: Ids, key: Key, dedupe: Dedupe = "strict"
 
 
 def scan_tokens(
-    ids: Sequence[int] | NDArray[np.integer], key: Mapping[str, object] | Key, dedupe: Dedupe = "strict"
+    ids: Sequence[int] | NDArray[np.integer],
+    key: Mapping[str, object] | Key,
+    dedupe: Dedupe = "strict",
+    *,
+    statistic: Statistic = "mean",
 ) -> Scanned:
     """Test one sequence of token ids under one key.
 
@@ -144,18 +150,20 @@ def scan_tokens(
         ids: Whole numbers, as the tokenizer of the key gives them; no beginning-of-text token is taken off.
         key: An entry of a key ring, with secrets as numbers.
         dedupe: Which tokens count: `strict` for p-values, `reference` as the reference implementation has it, `none`.
+        statistic: `mean`, or `weighted` for DeepMind's weighted mean of SynthID's g values.
 
     Returns:
         The score of the reference, how many tokens are in it, the exact p-value, and the outcome.
 
     Raises:
-        UsageError: The key is incomplete, or the ids are no whole numbers.
+        UsageError: The key is incomplete or has no such statistic, or the ids are no whole numbers.
     """
     known = complete(key) if isinstance(key, Mapping) else key
+    _check(statistic, known)
     flat = _whole(ids)
     if flat is None or unsupported_reason(known) is not None:
         return Scanned(0.0, 0, 0.0, "unsupported")
-    scorer = _scorer(known)
+    scorer = _scorer(known, statistic)
     scores = scorer.score(flat, np.array([0, flat.size]), dedupe)
     outcome = str(scorer.outcomes(scores)[0])
     return Scanned(float(scores.score[0]), int(scores.scored_tokens[0]), float(scores.log_p[0]), outcome)
@@ -184,8 +192,8 @@ def _huge(ids: Sequence[int] | NDArray[np.integer]) -> Ids | None:
 
 
 @lru_cache(maxsize=_SCORERS)
-def _scorer(key: Key) -> Scorer:
-    return Scorer(key, memory=0)
+def _scorer(key: Key, statistic: Statistic) -> Scorer:
+    return Scorer(key, memory=0, statistic=statistic)
 
 
 _FAMILIES: dict[str, Callable[[Key], Family]] = {
@@ -194,10 +202,18 @@ _FAMILIES: dict[str, Callable[[Key], Family]] = {
     "gumbel_philox": Philox,
     "gumbel_philox_dual": DualPhilox,
     "exp_markllm": MarkLlmExp,
-    "synthid_table": TableSynthId,
-    "synthid_iv": HashedSynthId,
 }
+_SYNTHID: dict[str, Callable[[Key, Statistic], Family]] = {"synthid_table": TableSynthId, "synthid_iv": HashedSynthId}
 
 
-def _family(key: Key, memory: int) -> Family:
+def _family(key: Key, memory: int, statistic: Statistic) -> Family:
+    if key.scheme in _SYNTHID:
+        return _SYNTHID[key.scheme](key, statistic)
     return _FAMILIES[key.scheme](key) if key.scheme in _FAMILIES else GreenLists(key, memory)
+
+
+def _check(statistic: Statistic, key: Key) -> None:
+    if statistic not in {"mean", "weighted"}:
+        raise UsageError(f"`statistic` is {statistic!r}; it must be 'mean' or 'weighted'")
+    if statistic == "weighted" and key.scheme not in _SYNTHID:
+        raise UsageError(f"`statistic` is 'weighted', which the scheme {key.scheme} has not; only SynthID's have it")

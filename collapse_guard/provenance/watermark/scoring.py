@@ -16,6 +16,9 @@ Dedupe: TypeAlias = Literal["strict", "reference", "none"]
 """`strict`: every keyed draw counts once per document, for p-values. `reference`: what the reference implementation
 does with its own deduplication on; one that has none is as `none`, where every token counts."""
 
+Statistic: TypeAlias = Literal["mean", "weighted"]
+"""Which mean of SynthID's g values: over all, or with weights that fall from the first layer to the last."""
+
 Ids: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -49,7 +52,8 @@ class Scores(NamedTuple):
     log_p: Floats
     """n natural logarithms."""
     values: Bytes | NDArray[np.float32]
-    """T: green or not (1, 0), -ln(1 - u), or the sum of g; 255 or NaN where a token is not scored."""
+    """T: green or not (1, 0), -ln(1 - u), or the sum of g, weighted in the weights' common unit; 255 or NaN where a
+    token is not scored."""
     totals: Floats
     """n sums of the values."""
     outside: NDArray[np.bool_]

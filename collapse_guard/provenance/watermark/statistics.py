@@ -15,6 +15,7 @@ import numpy as np
 
 from collapse_guard.errors import UsageError
 from collapse_guard.kernels.watermark.tails import (
+    AT_ONCE,
     LatticeWork,
     binomial_tails,
     gamma_tails,
@@ -42,6 +43,10 @@ _TINY = -40.0
 _HALF = -math.log(2)
 _NEGLIGIBLE = -30.0
 _REACH = 9.0
+_LOST = 37.0
+"""Natural logarithm of what is left out of a sum: exp(-37) is 1e-16."""
+_FEW_VALUES = 256
+"""Up to so many values of a summand, a sum of waves one by one is as fast as the fast transform."""
 _LARGEST_POWER = 24
 _TILTS = 9
 _STEEPEST = 3.0
@@ -111,33 +116,52 @@ def weighted_gamma_log_sf(total: ArrayLike, n: ArrayLike, weights: tuple[float, 
 
 
 def lattice_log_sf(pmf: ArrayLike, total: ArrayLike, n: ArrayLike) -> Floats:
-    """Natural logarithm of P(sum of n >= total) for integers with known probabilities: SynthID's g values.
+    """Natural logarithm of P(sum of n >= total), once; keep a `Lattice` to ask more under the same probabilities.
+
+    Returns:
+        As `Lattice.log_sf`.
+    """
+    return Lattice(pmf).log_sf(total, n)
+
+
+class Lattice:
+    """Sums of integers with known probabilities: SynthID's g values.
 
     Exponential tilting, then the Fourier series of the tilted tail: exact to about 1e-12 for any n, with a work that
     does not grow with n.
 
     Args:
         pmf: Probabilities of the values 0..m of one token; they are scaled to sum to 1.
-        total: Sum over the scored tokens; a fraction is taken as the nearest whole number.
-        n: Scored tokens.
-
-    Returns:
-        Natural logarithms, float64.
     """
-    one = np.trim_zeros(np.asarray(pmf, dtype=np.float64), "b")
-    least = int(np.flatnonzero(one)[0])
-    one = one[least:] / one.sum()
-    totals, sizes = _whole(total, n)
-    totals = totals - least * sizes
-    greatest = sizes * (one.size - 1)
-    out = np.where(totals > greatest, -np.inf, 0.0)
-    inside = (totals > 0) & (totals <= greatest)
-    upper = inside & (totals > sizes * (one @ np.arange(one.size)))
-    lower = inside & ~upper
-    out[upper] = _lattice_upper(one, totals[upper], sizes[upper])
-    others = _lattice_upper(one[::-1].copy(), (greatest - totals + 1)[lower], sizes[lower])
-    out[lower] = np.log1p(-np.exp(others))
-    return out
+
+    def __init__(self, pmf: ArrayLike) -> None:
+        one = np.trim_zeros(np.asarray(pmf, dtype=np.float64), "b")
+        self._least = int(np.flatnonzero(one)[0])
+        one = one[self._least :] / one.sum()
+        self._mean = float(one @ np.arange(one.size))
+        self._one, self._mirrored = _Side(one), _Side(one[::-1].copy())
+
+    def log_sf(self, total: ArrayLike, n: ArrayLike) -> Floats:
+        """Natural logarithm of P(sum of n >= total).
+
+        Args:
+            total: Sum over the scored tokens; a fraction is taken as the nearest whole number.
+            n: Scored tokens.
+
+        Returns:
+            Natural logarithms, float64.
+        """
+        totals, sizes = _whole(total, n)
+        totals = totals - self._least * sizes
+        greatest = sizes * (self._one.pmf.size - 1)
+        out = np.where(totals > greatest, -np.inf, 0.0)
+        inside = (totals > 0) & (totals <= greatest)
+        upper = inside & (totals > sizes * self._mean)
+        lower = inside & ~upper
+        out[upper] = self._one.upper(totals[upper], sizes[upper])
+        others = self._mirrored.upper((greatest - totals + 1)[lower], sizes[lower])
+        out[lower] = np.log1p(-np.exp(others))
+        return out
 
 
 def sidak(log_p_min: ArrayLike, tests: ArrayLike) -> Floats:
@@ -279,18 +303,54 @@ def _synthid_effect(layers: int) -> Effect:
     return Effect(0.5 * layers, deviation, _SYNTHID_MEAN * layers, _SYNTHID_SPREAD * deviation)
 
 
-def _lattice_upper(pmf: Floats, totals: Ints, sizes: Ints) -> Floats:
-    """Tails of totals above the mean; the greatest total is a single power."""
-    top = pmf.size - 1
-    out: Floats = np.multiply(sizes, math.log(pmf[top]), dtype=np.float64)
-    rest = totals < sizes * top
-    wanted, many = totals[rest], sizes[rest]
-    if wanted.size:
-        tilts, filled = np.empty(wanted.size), np.empty(wanted.size)
-        lattice_tilts(pmf, wanted, many, tilts)
-        lattice_tails(pmf, wanted, many, tilts, LatticeWork(*_smooth_from(pmf), np.empty_like(pmf), filled))
-        out[rest] = filled
-    return out
+class _Side:
+    """Tails above the mean, of a distribution on 0..m that has both ends."""
+
+    def __init__(self, pmf: Floats) -> None:
+        self.pmf = pmf
+        self._smooth_from, self._steepest = _smooth_from(pmf)
+
+    def upper(self, totals: Ints, sizes: Ints) -> Floats:
+        """Natural logarithms for totals above the mean; the greatest total is a single power."""
+        top = self.pmf.size - 1
+        out: Floats = np.multiply(sizes, math.log(self.pmf[top]), dtype=np.float64)
+        rest = np.flatnonzero(totals < sizes * top)
+        if rest.size:
+            tilts = np.empty(rest.size)
+            lattice_tilts(self.pmf, totals[rest], sizes[rest], tilts)
+            rough = (sizes[rest] < self._smooth_from) | (tilts > self._steepest)
+            rough &= top > _FEW_VALUES
+            for at in np.flatnonzero(rough).tolist():
+                out[rest[at]] = _rough_tail(self.pmf, int(totals[rest[at]]), int(sizes[rest[at]]), float(tilts[at]))
+            self._smooth(totals, sizes, tilts[~rough], rest[~rough], out)
+        return out
+
+    def _smooth(self, totals: Ints, sizes: Ints, tilts: Floats, at: Ints, out: Floats) -> None:
+        filled, room = np.empty(at.size), (np.empty_like(self.pmf), np.empty((4, AT_ONCE)))
+        work = LatticeWork(self._smooth_from, self._steepest, *room, filled)
+        lattice_tails(self.pmf, totals[at], sizes[at], tilts, work)
+        out[at] = filled
+
+
+def _rough_tail(pmf: Floats, total: int, n: int, tilt: float) -> float:
+    """What `lattice_tails` computes, with all waves by one fast transform: for few summands of many values.
+
+    Returns:
+        ln P(sum of n >= total).
+    """
+    below = np.arange(pmf.size)[::-1]
+    tilted = pmf * np.exp(-tilt * below)
+    mass = float(tilted.sum())
+    variance = float(tilted @ below**2) / mass - (float(tilted @ below) / mass) ** 2
+    needed = _LOST / tilt + _REACH * math.sqrt(n * max(variance, 0.0))
+    points = 2 ** math.ceil(math.log2(max(needed, pmf.size)))
+    waves = np.fft.rfft(tilted / mass, points)
+    turns = (np.arange(waves.size) * (total % points) % points) * (2 * math.pi / points)
+    phase = turns + n * np.angle(waves)
+    sizes = np.exp(n * np.log(np.abs(waves) + np.finfo(np.float64).tiny))
+    terms = sizes * np.exp(1j * phase) / (1 - np.exp(-tilt + 2j * math.pi / points * np.arange(waves.size)))
+    series = 2 * terms.real.sum() - terms[0].real - terms[-1].real
+    return min(n * math.log(mass) + tilt * (n * (pmf.size - 1) - total) + math.log(series / points), 0.0)
 
 
 def _smooth_from(pmf: Floats) -> tuple[int, float]:
