@@ -18,6 +18,7 @@ from benchmarks import (
     imports,
     ingest,
     long_document,
+    marking,
     memory,
     parity,
     rerun,

@@ -1,6 +1,7 @@
-"""Our adapter and the references' samplers on the same logits: `python peer_marking.py REFERENCES JOBS`.
+"""Our adapter and the references' samplers on the same logits: `python peer_marking.py REFERENCES JOBS FOLDER ...`.
 
-Runs where both torch and this library can be imported. JOBS is a JSON list of `{"key": {...}, "tokens": n}`. Prints one
+Runs beside the references; this library and what it needs come from the FOLDERs, after what is installed here. JOBS is
+a JSON list of `{"key": {...}, "tokens": n}`. Prints one
 JSON list with an object per job: `text`, which our adapter marked over random logits; `compared` and `identical`, how
 many of its steps the reference marked too and how often with the same outcome; `difference`, the largest one between
 the scores; `ours` and `theirs`, seconds of processor time.
@@ -17,17 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from peer_watermarks import PROMPT, SCHEMES, STRENGTH, TOP_K, Kgw, draw
 
-from collapse_guard.provenance.marking.adapters import TransformersMarker
-from collapse_guard.provenance.marking.generators import Marker
-from collapse_guard.provenance.watermark.keys import complete
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TOLERANCE = 1e-4
-"""Of logarithms of probabilities that one computed in float32 and the other in float64."""
-LEAST = -70.0
-"""Logarithms below it are compared as this: float32 ends soon after."""
+TOLERANCE = 1e-5
+"""Of probabilities that the references compute in float32, and ours in float64."""
 
 
 class Step(NamedTuple):
@@ -45,10 +40,14 @@ def added(processor: Any) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor
 
 
 def chosen(sampler: Any, width: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:  # noqa: ANN401 - vLLM's
-    """A sampler as scores that leave one token possible; its context is without the prompt."""
+    """A sampler as scores that leave one token possible; as in vLLM, contexts lack the prompt, and count once."""
+    known = set()
 
     def marks(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         context = torch.tensor([([-1] * width + ids[0, PROMPT:].tolist())[-width:]])
+        if (said := tuple(context[0].tolist())) in known:
+            return scores
+        known.add(said)
         alone = torch.full_like(scores, -torch.inf)
         alone[0, sampler.sample(scores, context).token_ids] = 0
         return alone
@@ -79,20 +78,30 @@ def step_of(reference: Any, key: dict[str, Any]) -> Step:  # noqa: ANN401 - any 
 
 
 def far(ours: torch.Tensor, theirs: torch.Tensor, *, sampled: bool) -> float:
-    """The largest difference between two scores."""
+    """The largest difference between two scores, or between the probabilities that they mean."""
     if sampled:
-        ours, theirs = (torch.log_softmax(each.double(), -1).clamp(min=LEAST) for each in (ours, theirs))
+        ours, theirs = (torch.softmax(each.double(), -1) for each in (ours, theirs))
     return float((ours - theirs).abs().max())
+
+
+def ours(key: dict[str, Any], top_k: int | None) -> tuple[Any, bool]:
+    """Our adapter, and whether it samples."""
+    from collapse_guard.provenance.marking.adapters import TransformersMarker  # noqa: PLC0415 - `main` says where it is
+    from collapse_guard.provenance.marking.generators import Marker  # noqa: PLC0415
+    from collapse_guard.provenance.watermark.keys import complete  # noqa: PLC0415
+
+    marker = Marker(complete(key), delta=STRENGTH, top_k=top_k)
+    return TransformersMarker(marker, PROMPT), marker.samples
 
 
 def answer(job: dict[str, Any], references: Path) -> dict[str, Any]:
     """Write a text with our adapter, and have the reference mark the same scores beside it."""
     key, seconds = job["key"], [0.0, 0.0]
     vocabulary, step = key["vocab_size"], step_of(SCHEMES.get(key["scheme"], Kgw)(key, references), key)
-    marker = Marker(complete(key), delta=STRENGTH, top_k=step.top_k)
-    adapter, tolerance = TransformersMarker(marker, PROMPT), TOLERANCE if marker.samples else 0.0
+    adapter, sampled = ours(key, step.top_k)
     torch.manual_seed(0)
     ids, favourites = torch.randint(vocabulary, (1, PROMPT)), torch.randn(vocabulary) * 2
+    adapter(ids, favourites[None])  # loads kernels; keeps nothing
     differences = []
     for number in range(job["tokens"]):
         scores, marked = (favourites + torch.randn(vocabulary))[None], []
@@ -101,15 +110,16 @@ def answer(job: dict[str, Any], references: Path) -> dict[str, Any]:
             marked.append(marks(ids, scores))
             seconds[place] += time.process_time() - started
         if number >= step.skipped:
-            differences.append(far(*marked, sampled=marker.samples))
+            differences.append(far(*marked, sampled=sampled))
         ids = torch.cat([ids, torch.tensor([[draw(marked[0][0])]])], dim=1)
-    same = sum(difference <= tolerance for difference in differences)
+    same = sum(difference <= TOLERANCE * sampled for difference in differences)
     told = {"compared": len(differences), "identical": same, "difference": max(differences)}
     return {"text": ids[0, PROMPT:].tolist(), **told, "ours": seconds[0], "theirs": seconds[1]}
 
 
 def main() -> None:
     """Answer all jobs."""
+    sys.path += sys.argv[3:]
     references, jobs = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     torch.set_num_threads(1)
     print(json.dumps([answer(job, references) for job in jobs]))

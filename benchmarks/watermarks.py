@@ -24,6 +24,7 @@ from benchmarks.children import one_core, run_json
 from benchmarks.peers import environment
 from benchmarks.rows import Row
 from benchmarks.texts import ROOT
+from collapse_guard.kernels.watermark.contexts import UNSCORED
 from collapse_guard.provenance.watermark.keys import complete
 from collapse_guard.provenance.watermark.schemes import Scorer, scan_tokens
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from collapse_guard.provenance.watermark.scoring import Statistic
+
 GOLDEN = ROOT / "tests" / "golden" / "watermarks.json"
+GOLDEN_FIELDS = ("key", "statistic", "texts", "reference", "none")
 PACKAGES = ("torch==2.15.0", "transformers==5.23.0", "numpy==2.3.5", "scipy==1.16.3")
 WHEELS = {
     "synthid-wheel": ("synthid-text==0.2.1", ("synthid_text/",)),
@@ -103,6 +107,9 @@ MARKED = {997: 400, 32_000: 100, 50_257: 60, 151_936: 40}
 ROUNDING = 1e-12
 EXACT = ("gumbel_philox", "exp_markllm")
 """Whose p-values are exact in the reference; the others' are approximations, or there are none."""
+PASSAGES: dict[str, Any] = {"seed": 0, "passages": 50, "length": 200, "sharpness": 10.0}
+"""Text that is hard to mark: with logits this sharp, 100 tokens are too few for most."""
+FOUND = 1e-5
 CORPUS, DOCUMENTS, PART, RUNS = 2_200_000, 500, 40_000, 3
 CLAIMS = {
     "kgw_simple_1": (2e6, 100),
@@ -133,6 +140,8 @@ def run() -> list[Row]:
         return [Row("watermarks", "schemes compared", 0, "", low=1, note=trouble)]
     with one_core():
         rows = [row for scheme in (*GREEN, *PHILOX, *SYNTHID) for row in _agreement(python, scheme)]
+        rows += [row for scheme in SYNTHID for row in _agreement(python, scheme, "weighted")]
+        rows += [row for scheme in SYNTHID for row in _needed(python, scheme)]
         return rows + [row for scheme in CLAIMS for row in _speed(python, scheme)]
 
 
@@ -200,22 +209,20 @@ def ask(python: Path, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(answers)
 
 
-def _agreement(python: Path, scheme: str) -> list[Row]:
+def _agreement(python: Path, scheme: str, statistic: Statistic = "mean") -> list[Row]:
     jobs: list[dict[str, Any]] = [
-        {"key": key_of(scheme, size), "seed": place, "count": TEXTS, "marked": MARKED[size]}
+        {"key": key_of(scheme, size), "seed": place, "count": TEXTS, "marked": MARKED[size], **_asking(statistic)}
         for place, size in enumerate(VOCABULARIES)
     ]
     rows = []
     for job, answer in zip(jobs, ask(python, jobs), strict=True):
-        said, tokens = compare(job["key"], answer), sum(map(len, answer["texts"]))
-        name, p = (
-            f"{scheme}, {job['key']['vocab_size']:,} ids",
-            "" if said.log_p is None else f", log p {said.log_p:.0e}",
-        )
+        said, tokens = compare(job["key"], answer, statistic), sum(map(len, answer["texts"]))
+        p = "" if said.log_p is None else f", log p {said.log_p:.0e}"
+        name = f"{scheme}{', weighted mean' * (statistic == 'weighted')}, {job['key']['vocab_size']:,} ids"
         note = f"{said.identical} of {said.texts} texts identical, {said.refused} refused by the reference"
         note += f"; largest difference {said.score:.0e}{p}"
         rows.append(Row("watermarks", f"{name}, agreement", 100 * said.identical / said.texts, "%", low=100, note=note))
-        speed = tokens / _seconds(job["key"], *_flat(answer["texts"]))
+        speed = tokens / _seconds(job["key"], *_flat(answer["texts"]), statistic)
         note = f"{tokens:,} tokens"
         rows.append(
             Row("watermarks", name, speed / 1e6, "M tokens/s", peer=tokens / answer["seconds"] / 1e6, note=note)
@@ -223,13 +230,17 @@ def _agreement(python: Path, scheme: str) -> list[Row]:
     return rows
 
 
-def compare(key: dict[str, Any], answer: dict[str, Any]) -> Said:
+def _asking(statistic: Statistic) -> dict[str, Statistic]:
+    return {"statistic": statistic} if statistic == "weighted" else {}
+
+
+def compare(key: dict[str, Any], answer: dict[str, Any], statistic: Statistic = "mean") -> Said:
     """Scan the same texts, with the reference's deduplication and without."""
     far, unlikely, same, refused = [0.0], [0.0], [], 0
     for place, ids in enumerate(answer["texts"]):
         good = True
         for mode in ("reference", "none"):
-            ours, theirs = scan_tokens(ids, key, dedupe=mode), answer[mode][place]
+            ours, theirs = scan_tokens(ids, key, dedupe=mode, statistic=statistic), answer[mode][place]
             if theirs is None:
                 # Self-salted schemes have one n-gram in a text as long as their context, which their references refuse.
                 good &= ours.scored_tokens <= 1
@@ -252,15 +263,43 @@ def _flat(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np
     return np.array([each for ids in texts for each in ids], dtype=np.int64), offsets
 
 
-def _seconds(key: dict[str, Any], ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> float:
+def _seconds(
+    key: dict[str, Any], ids: NDArray[np.int64], offsets: NDArray[np.int64], statistic: Statistic = "mean"
+) -> float:
     """Seconds of processor time of a scorer that has seen no text before, made beforehand; the median after one."""
     taken = []
     for _ in range(RUNS + 1):
-        scorer = Scorer(complete(key))
+        scorer = Scorer(complete(key), statistic=statistic)
         started = time.process_time()
         scorer.score(ids, offsets, "strict")
         taken.append(time.process_time() - started)
     return float(np.median(taken[1:]))
+
+
+def _needed(python: Path, scheme: str) -> list[Row]:
+    """How many tokens of text that the reference has marked each of the two means needs."""
+    key = {**key_of(scheme, 151_936), "vocab_size": 997}
+    passages = ask(python, [{"key": key, **PASSAGES}])[0]["texts"]
+    rows = []
+    statistics: tuple[Statistic, ...] = ("mean", "weighted")
+    for statistic in statistics:
+        scorer = Scorer(complete(key), statistic=statistic)
+        logs = np.array([_log_p_of_beginnings(scorer, ids) for ids in passages])
+        found = logs <= math.log(FOUND)
+        first = np.where(found.any(axis=1), found.argmax(axis=1) + 1, PASSAGES["length"] + 1)
+        note = ", ".join(f"{100 * found[:, size - 1].mean():.0f} % of passages of {size}" for size in (100, 200))
+        note = f"at p ≤ {FOUND:g}: {note}; {len(passages)} passages by the reference"
+        name = f"{scheme}, {'weighted ' * (statistic == 'weighted')}mean finds half of the passages"
+        rows.append(Row("watermarks", name, float(np.median(first)), "tokens", note=note))
+    return rows
+
+
+def _log_p_of_beginnings(scorer: Scorer, ids: Sequence[int]) -> NDArray[np.float64]:
+    """Give ln p of the first token, of the first two, and so on."""
+    scores = scorer.score(np.array(ids), np.array([0, len(ids)]))
+    scored = np.isfinite(scores.values) & (scores.values < UNSCORED)
+    totals = np.cumsum(np.where(scored, scores.values, 0), dtype=np.float64)
+    return scorer.log_p(totals, np.cumsum(scored))
 
 
 def _corpus(vocabulary: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -294,19 +333,16 @@ def main() -> None:
     if trouble:
         raise SystemExit(trouble)
     jobs = [
-        {
-            "key": key_of(scheme, size),
-            "seed": 10 * number + place,
-            "marked": 40,
-            "lengths": [75, (4, 40, 9, 25)[place], 90],
-        }
+        _golden(scheme, size, 10 * number)
         for number, scheme in enumerate((*GREEN, *PHILOX, *SYNTHID))
-        for place, size in enumerate(VOCABULARIES)
+        for size in VOCABULARIES
     ]
+    weighted = [_golden(scheme, size, 1_000) for scheme in SYNTHID for size in (32_000, 50_257)]
+    jobs += [{**job, "statistic": "weighted"} for job in weighted]
     answers = ask(python, jobs)
     lines = [
         json.dumps(
-            {"key": job["key"], **{name: said[name] for name in ("texts", "reference", "none")}}, separators=(",", ":")
+            {name: {**said, **job}[name] for name in GOLDEN_FIELDS if name in {**said, **job}}, separators=(",", ":")
         )
         for job, said in zip(jobs, answers, strict=True)
     ]
@@ -315,6 +351,12 @@ def main() -> None:
     cases = ",\n".join(lines)
     GOLDEN.write_text(f'{head[:-1]},\n"cases": [\n{cases}\n]}}\n')
     print(f"{GOLDEN.relative_to(ROOT)}: {len(lines)} cases")
+
+
+def _golden(scheme: str, vocabulary: int, seed: int) -> dict[str, Any]:
+    place = VOCABULARIES.index(vocabulary)
+    lengths = [75, (4, 40, 9, 25)[place], 90]
+    return {"key": key_of(scheme, vocabulary), "seed": seed + place, "marked": 40, "lengths": lengths}
 
 
 if __name__ == "__main__":

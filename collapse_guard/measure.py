@@ -8,17 +8,21 @@ from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import feather
 
 from collapse_guard import signals
+from collapse_guard.canonical import sha256_hex
 from collapse_guard.dedup import signed, url_keys
 from collapse_guard.document import derive_id, text_digests
 from collapse_guard.edit import apply, edit_snapshot, policy_transforms
 from collapse_guard.engine import LocalEngine
-from collapse_guard.errors import PolicyError
+from collapse_guard.errors import PolicyError, UsageError
+from collapse_guard.kernels.arrow import chunks
 from collapse_guard.kernels.tokens import count_tokens
 from collapse_guard.provenance.finder import Finder
+from collapse_guard.provenance.watermark.tokenizing import OUTSIDE, load_tokenizer
 from collapse_guard.signals.evidence import EVIDENCE
 from collapse_guard.signals.exact import check_available, exact_tokens
 from collapse_guard.snapshot import Ledger, Snapshot, publish, read_shard, resume, run_key, write_shard
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from collapse_guard.errors import SignalError
     from collapse_guard.policy import Dedup, Policy
     from collapse_guard.provenance.watermark.scan import Sums
+    from collapse_guard.provenance.watermark.tokenizing import Encoded
     from collapse_guard.signals import Signal
     from collapse_guard.snapshot import Shard
     from collapse_guard.store import Store
@@ -166,7 +171,8 @@ def _parameters(policy: Policy) -> dict[str, Any]:
     """What decides the measured values beside the signals."""
     near = policy.dedup.near
     signature = {"bands": near.bands, "rows": near.rows, "ngram": near.ngram} if near else None
-    return {"tokenizer": policy.tokenizer, "signature": signature, "url": policy.dedup.url}
+    counting = {"tokens": policy.tokens.sha256} if policy.tokens else {}
+    return {"tokenizer": policy.tokenizer, "signature": signature, "url": policy.dedup.url, **counting}
 
 
 def _measure_shard(
@@ -202,7 +208,7 @@ def _measure_table(documents: pa.Table, policy: Policy, finder: Finder) -> tuple
     columns = {
         "id": documents["id"],
         "text_sha256": text_digests(texts),
-        "tokens": documents["tokens"],
+        "tokens": count_tokens_of(documents, policy),
         "captured_at": documents["captured_at"],
         "domain": documents["domain"],
         "language": language,
@@ -212,6 +218,34 @@ def _measure_table(documents: pa.Table, policy: Policy, finder: Finder) -> tuple
         **_compared_by(documents, policy.dedup),
     }
     return pa.table(columns), sums
+
+
+def count_tokens_of(documents: pa.Table, policy: Policy) -> pa.ChunkedArray:
+    """Count tokens as a policy asks.
+
+    Args:
+        documents: n rows with `text` and `tokens`, the fast count.
+        policy: Its `tokens` may name a tokenizer.
+
+    Returns:
+        n numbers: the tokenizer's where one is named, else the fast ones.
+
+    Raises:
+        UsageError: The tokenizer cannot be loaded, is another than when the policy was read, or refuses a text.
+    """
+    if policy.tokens is None:
+        return documents["tokens"]
+    path = policy.folder / policy.tokens.tokenizer
+    tokenizer = load_tokenizer(path, policy.tokens.sha256 or sha256_hex(path.read_bytes()))
+    return pa.chunked_array(
+        [_lengths(tokenizer.encode(chunk), path) for chunk in chunks(documents["text"])], pa.int64()
+    )
+
+
+def _lengths(encoded: Encoded, path: Path) -> pa.Array:
+    if (encoded.ids == OUTSIDE).any():
+        raise UsageError(f"{path}: it refuses a text, so its tokens cannot be counted; name a tokenizer that has <unk>")
+    return pa.array(np.diff(encoded.offsets), pa.int64())
 
 
 def _compared_by(documents: pa.Table, dedup: Dedup) -> dict[str, pa.ChunkedArray]:

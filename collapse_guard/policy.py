@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
 from collapse_guard.canonical import json_digest
-from collapse_guard.document import HUMAN_PRESUMED, ORIGINS, UNKNOWN
+from collapse_guard.document import HUMAN_PRESUMED, ORIGINS, SYNTHETIC, UNKNOWN
 from collapse_guard.yaml_lines import suggest
 
 if TYPE_CHECKING:
@@ -199,6 +200,14 @@ class Classifier:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Counting:
+    """Whose tokens are counted: a `tokenizer.json`'s; without it, a fast count like that of word pieces."""
+
+    tokenizer: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gate(Bound):
     """What happens to a corpus whose metric is outside a bound.
 
@@ -223,21 +232,97 @@ Gates = Annotated[dict[Name, Gate], AfterValidator(_some)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Mix:
-    """How reservoir and candidates are combined; shares are of tokens.
+class ShareBound:
+    """Between which shares of the mix the documents of one kind lie."""
 
-    Copies and near-copies of the evaluation split are never mixed; with `evaluation_split`, nor is what shares a run
-    of words with it, be it scraped or in the reservoir.
+    low: Annotated[float, Field(ge=0, le=1)] = 0
+    high: Annotated[float, Field(ge=0, le=1)] = 1
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"`low` {self.low:g} is above `high` {self.high:g}: no share could be inside")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Stratum:
+    """Which share of the mix the documents of one domain, language or licence have at least."""
+
+    floor: Annotated[float, Field(gt=0, le=1)]
+
+
+POOL_KINDS = (HUMAN_PRESUMED, UNKNOWN, SYNTHETIC)
+"""Kinds of scraped documents that a mix may bound; `synthetic` includes what is `edited`."""
+STRATA = ("domain", "language", "licence")
+PoolKind = Literal["human_presumed", "unknown", "synthetic"]
+Weights = dict[Literal["human_presumed", "unknown", "edited", "synthetic"], Annotated[float, Field(ge=1e-6, le=1e6)]]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Mix:
+    """How reservoir and candidates are combined; shares are of tokens, or of what `by` names.
+
+    `human_share` is what the reservoir gives, exact to one document; `shares` bounds what the pool gives by evidence of
+    who wrote it; `strata` names rare strata and their floors, met from the reservoir first; `weights` makes documents
+    with better evidence come earlier. `tokens` or `size` is how large the mix may be; by default the whole pool is
+    used. Copies and near-copies of the evaluation split are never mixed; with `evaluation_split`, nor is what shares a
+    run of words with it, be it scraped or in the reservoir. `tombstones` names a CSV file (`id,reason`) of scraped
+    documents that may never be mixed again.
 
     Source of the defaults: collapse literature summarised in docs/decisions/0005-human-share.md.
     """
 
     human_share: Annotated[float, Field(gt=0, le=1)] = 0.30
+    by: Literal["tokens", "documents", "bytes"] = "tokens"
+    shares: dict[PoolKind, ShareBound] = Field(default_factory=dict)
+    strata: dict[Literal["domain", "language", "licence"], dict[str, Stratum]] = Field(default_factory=dict)
+    weights: Weights = Field(default_factory=dict)
     tokens: Annotated[int, Field(gt=0, lt=EXACT)] | None = None
+    size: Annotated[int, Field(gt=0, lt=EXACT)] | None = None
     evaluation_split: EvaluationSplit | None = None
+    tombstones: str | None = None
+    tombstones_sha256: str | None = None
     max_epochs: Annotated[int, Field(ge=1, le=16)] = 4
     on_exhausted: Literal["fail", "shrink_synthetic", "repeat"] = "fail"
     seed: Annotated[int, Field(ge=0, lt=EXACT)] = 0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.tokens is not None and (self.by != "tokens" or self.size is not None):
+            raise ValueError(f"`tokens` is the size of a mix by tokens; give `size` alone, which counts {self.by}")
+        low = sum(decimal(bound.low) for bound in self.shares.values())
+        high = sum(decimal(self.shares[kind].high) if kind in self.shares else 1 for kind in POOL_KINDS)
+        human, floors = decimal(self.human_share), sum(floor for _, _, floor in self.floors)
+        if human + low > 1:
+            raise ValueError(f"human_share and every `low` of `shares` add up to {float(human + low):g}, more than 1")
+        if human + high < 1:
+            raise ValueError(
+                f"human_share and every `high` of `shares` add up to {float(human + high):g}: the rest of the mix has "
+                "nothing to come from; raise one of them"
+            )
+        if floors > 1:
+            raise ValueError(
+                f"the floors of `strata` add up to {float(floors):g}, more than 1; a document counts for one of them, "
+                "the first that it fits in the order domain, language, licence"
+            )
+        return self
+
+    @property
+    def budget(self) -> int | None:
+        """How large the mix may be, in what `by` names; null for as large as the pool allows."""
+        return self.size if self.tokens is None else self.tokens
+
+    @property
+    def floors(self) -> tuple[tuple[str, str, Fraction], ...]:
+        """Field, value and floor of every stratum; a document belongs to the first that it fits."""
+        said = ((name, self.strata[name]) for name in STRATA if name in self.strata)
+        return tuple((name, value, decimal(values[value].floor)) for name, values in said for value in sorted(values))
+
+
+def decimal(share: float) -> Fraction:
+    """The number that a policy writes, exactly: 0.1 is a tenth."""
+    return Fraction(str(share))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -255,6 +340,7 @@ class Policy:
     name: Name
     transforms: tuple[Reference, ...] = ()
     tokenizer: Literal["fast", "exact"] = "fast"
+    tokens: Counting | None = None
     signals: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     watermarks: Watermarks | None = None
     classifier: Classifier | None = None
@@ -318,7 +404,7 @@ class Policy:
 _policies = TypeAdapter(Policy)
 _ruling = TypeAdapter(tuple[tuple[EvaluationSet, ...], tuple[Pack, ...], tuple[Rule, ...]])
 _COLLECTED_BY = {"watermark": "watermarks", "classifier": "classifier"}
-_SIFTING = ("transforms", "tokenizer", "watermarks", "classifier", "decontaminate", "packs", "rules", "dedup")
+_SIFTING = ("transforms", "tokenizer", "tokens", "watermarks", "classifier", "decontaminate", "packs", "rules", "dedup")
 
 
 def _titled(

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import TypeAdapter
 
 from collapse_guard.document import ORIGINS
-from collapse_guard.policy import Classifier, EvaluationSet, Pack, Policy, Reference, Rule, Watermarks, Where, kind_of
+from collapse_guard.policy import (
+    Classifier,
+    Counting,
+    EvaluationSet,
+    Mix,
+    Pack,
+    Policy,
+    Reference,
+    Rule,
+    Watermarks,
+    Where,
+    kind_of,
+)
 from collapse_guard.yaml_lines import YamlFile, suggest
 
 if TYPE_CHECKING:
@@ -141,6 +153,8 @@ class _PolicyReader(_Reader):
             policy,
             watermarks=self._watermarks(policy.watermarks),
             classifier=self._classifier(policy.classifier),
+            tokens=self._counting(policy.tokens),
+            mix=self._mix(policy.mix),
             signals={name: self.declared(name) for name in policy.signals},
             rules=self.rules(policy.rules),
             transforms=self.transforms(policy.transforms),
@@ -171,6 +185,18 @@ class _PolicyReader(_Reader):
 
     def _classifier(self, said: Classifier | None) -> Classifier | None:
         return said and replace(said, **self.listed(said.path, ("classifier", "path")))
+
+    def _counting(self, said: Counting | None) -> Counting | None:
+        if said is None:
+            return None
+        found = self.listed(said.tokenizer, ("tokens", "tokenizer"))
+        return replace(said, **_renamed(found, "tokenizer", "sha256"))
+
+    def _mix(self, said: Mix) -> Mix:
+        if said.tombstones is None:
+            return said
+        found = self.listed(said.tombstones, ("mix", "tombstones"))
+        return replace(said, **_renamed(found, "tombstones", "tombstones_sha256"))
 
     def declared(self, name: str) -> dict[str, Any]:
         found = self.signal(name, ("signals", name))

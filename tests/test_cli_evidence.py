@@ -60,7 +60,7 @@ def test_scan_prints_tables_for_people(shell: Shell, crawl: Path, tmp_path: Path
         "documents by origin",
         "keys that were tested",
         "95 % interval",
-        "domain: marked.example",
+        "marked.example",
         "evidence",
     ):
         assert words in out

@@ -121,6 +121,7 @@ def test_what_another_producer_says_of_a_row_is_kept_and_told():
         ({"AIGC": ["{", None]}, r"row 0 has AIGC '\{'"),
         ({"AIGC": [{"Label": "9"}, {"Label": "1"}]}, r"row 0 has AIGC"),
         ({"generation": [1, 3]}, r"row 1 has generation 3, and the statement says 1"),
+        ({"generation": ["1", "x"]}, r"row 1 has generation x"),
     ],
 )
 def test_a_row_that_says_something_else_is_refused(columns, said):
@@ -130,9 +131,12 @@ def test_a_row_that_says_something_else_is_refused(columns, said):
 
 def test_empty_cells_are_filled_and_a_statement_without_a_generation_keeps_the_rows_own():
     unknown = dataclasses.replace(OURS, generation=None)
-    table = mark_rows(rows(generation=[4, None], AIGC=["", None]), unknown).content
-    assert table["generation"].to_pylist() == [4, None]
-    assert None not in table["AIGC"].to_pylist()
+    for found in ([4, None], ["4", ""]):
+        table = mark_rows(rows(generation=found, AIGC=["", None]), unknown).content
+        assert table["generation"].to_pylist() == [4, None]
+        assert None not in table["AIGC"].to_pylist()
+    with pytest.raises(UsageError, match="row 0 has generation 'x'; a whole number"):
+        mark_rows(rows(generation=["x", None]), unknown)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +176,7 @@ statements = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(statements)
 def test_the_header_of_any_statement_is_ascii_and_is_found(statement):
     value = disclosure_header(statement)
@@ -204,7 +209,7 @@ PARTS = (
 ).split()
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from([part.replace("|", " ") for part in PARTS]), max_size=9).map("".join), statements)
 @example(PAGE, OURS)
 @example("", EDITED)

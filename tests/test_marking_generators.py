@@ -7,16 +7,21 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from canary import SECRET, holds_secret
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from watermarked import WORDS, green, text_of, write_ring
 
 from collapse_guard.errors import UsageError
+from collapse_guard.kernels.watermark.draws import words_after
+from collapse_guard.kernels.watermark.philox import AT_ONCE, keyed_words
 from collapse_guard.provenance.marking.adapters import TransformersMarker, vllm_processor, vllm_v2_processor
 from collapse_guard.provenance.marking.generators import GREEN_SCHEMES, SAMPLING_SCHEMES, Marker, current_key
-from collapse_guard.provenance.watermark.key_ring import KeyRing
+from collapse_guard.provenance.watermark.key_ring import KeyRing, read_keys
 from collapse_guard.provenance.watermark.keys import complete
+from collapse_guard.provenance.watermark.scan import Scan
 from collapse_guard.provenance.watermark.schemes import Scorer, scan_tokens
 
 VOCABULARY, PROMPT = 499, 6
@@ -113,7 +118,7 @@ def test_text_of_one_phrase_does_not_repeat_for_ever(scheme):
     assert len(set(ids[20:])) > 10
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(SCHEMES), st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_what_must_not_come_stays_impossible_and_types_and_inputs_stay(scheme, length, seed):
     random = np.random.default_rng(seed)
@@ -126,6 +131,29 @@ def test_what_must_not_come_stays_impossible_and_types_and_inputs_stay(scheme, l
     assert not np.isnan(marked).any()
     assert (marked[np.isneginf(scores)] == -np.inf).all()
     assert np.isfinite(marked).any(axis=1).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 9), st.integers(1, 9), st.integers(0, 1100), st.integers(0, 2**64 - 1))
+def test_many_tokens_after_one_context_get_the_bits_that_the_scanner_gives_each(length, width, count, key):
+    random = np.random.default_rng(count)
+    ids, tokens = random.integers(0, 2**32, length), random.integers(0, 2**32, count)
+    ours, theirs = np.empty(count, np.uint32), np.empty(count * (length + 1), np.uint32)
+    words_after(ids, tokens, width, np.uint64(key), np.empty((8, AT_ONCE), np.uint64), ours)
+    documents = np.column_stack([np.tile(ids, (count, 1)), tokens])
+    offsets = np.arange(count + 1) * (length + 1)
+    keyed_words(documents.ravel(), offsets, width, np.uint64(key), np.empty((8, AT_ONCE), np.uint64), theirs)
+    assert np.array_equal(ours, theirs.reshape(documents.shape)[:, -1])
+
+
+def test_what_the_current_key_of_a_ring_marked_is_found_in_the_text(tmp_path):
+    ring = read_keys(write_ring(tmp_path, green(), {"scheme": "gumbel_philox", "key": 77, "owner": "b"}), {})
+    for owner, name in ((None, "k1"), ("b", "k1")):
+        marker = Marker(current_key(ring, TODAY, owner=owner))
+        ids = Writer(10, len(WORDS)).write(marker, 120)[0, PROMPT:]
+        found, _ = Scan(ring).find(pa.table({"text": [text_of(ids.tolist())]}))
+        assert found["watermark_key"].to_pylist() == [name]
+        assert found["watermark.log_p@1"][0].as_py() < -100
 
 
 def test_too_little_context_is_left_unmarked():

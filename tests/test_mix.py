@@ -4,7 +4,6 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -20,198 +19,23 @@ from builders import (
     publish_measured,
     table,
 )
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse_guard import mix as module
 from collapse_guard.document import text_digests
 from collapse_guard.errors import DamagedDataError, GateClosed, UsageError
-from collapse_guard.mix import CANDIDATE, POOL, SELECTION, make_plan, mix, pool_of
-from collapse_guard.policy import Mix, Rule
+from collapse_guard.mix import CANDIDATE, POOL, SELECTION, mix, pool_of
+from collapse_guard.policy import Rule
 from collapse_guard.reservoir import EVALUATION, HUMAN, admit, is_evaluation, open_reservoir
 from collapse_guard.selection import priorities
 from collapse_guard.sift import sift_snapshot
-from collapse_guard.snapshot import Ledger, log, publish, read_rows
+from collapse_guard.snapshot import Ledger, ShardWriter, log, publish, read_rows
 from collapse_guard.store import LocalStore
 
 TOKENS = st.lists(st.integers(0, 60), max_size=30)
 HUNDREDTHS = st.integers(1, 100).map(lambda hundredths: hundredths / 100)
 WANTED = st.tuples(HUNDREDTHS, st.none() | st.integers(1, 1500), st.integers(0, 2**40), st.integers(1, 4))
 DUMP = "2026-01"
-
-
-# Plans, over offers that are only numbers.
-
-
-class FakeOffers:
-    """Documents that are nothing but tokens."""
-
-    def __init__(self, human, pool):
-        self._tables = {HUMAN: facts("h", human), POOL: facts("p", pool)}
-        self.human_tokens, self.pool_tokens = sum(human), sum(pool)
-
-    def eligible(self, stratum):
-        return iter([self._tables[stratum]])
-
-
-def facts(prefix, tokens):
-    names = [f"{prefix}{number}" for number in range(len(tokens))]
-    return pa.table(
-        {
-            "id": pa.array(names, pa.string()),
-            "text_sha256": pa.array([name.encode() for name in names], pa.binary()),
-            "tokens": pa.array(tokens, pa.int64()),
-        }
-    )
-
-
-def ordered(prefix, tokens, seed, epoch=0):
-    """Tokens in the order in which their documents are taken."""
-    ranks = priorities([f"{prefix}{number}" for number in range(len(tokens))], seed, epoch).tolist()
-    return [count for _, count in sorted(zip(ranks, tokens, strict=True))]
-
-
-def within(tokens, budget):
-    total = 0
-    for count in tokens:
-        if total + count > budget:
-            break
-        total += count
-    return total
-
-
-def obvious_share(human_tokens, human, pool):
-    return Fraction(human_tokens, human_tokens + pool) if human_tokens + pool else Fraction(human)
-
-
-def obvious_human(human, pool, share, seed):
-    """The shortest prefix of the reservoir, repeated as often as needed, whose share is the target."""
-    total, epoch = 0, 0
-    while total + pool and Fraction(total, total + pool) < share:
-        for count in ordered("h", human, seed, epoch):
-            total += count
-            if Fraction(total, total + pool) >= share:
-                break
-        epoch += 1
-    return total
-
-
-@settings(max_examples=250, deadline=None)
-@given(TOKENS, TOKENS, WANTED)
-def test_a_plan_is_what_rational_numbers_say(human, pool, wanted):
-    target, budget, seed, epochs = wanted
-    share, offers = Fraction(str(target)), FakeOffers(human, pool)
-    assume(share < 1)
-    room = sum(pool) if budget is None else (1 - share) * budget
-    taken = within(ordered("p", pool, seed), room)
-    wanted = Mix(human_share=target, tokens=budget, seed=seed, max_epochs=epochs, on_exhausted="repeat")
-    if taken * share > sum(human) * epochs * (1 - share):
-        with pytest.raises(GateClosed, match="are missing"):
-            make_plan(offers, wanted)
-        return
-
-    plan = make_plan(offers, wanted)
-
-    given_human = sum(cut.tokens for cut in plan.reservoir)
-    assert plan.pool.tokens == taken
-    assert given_human == obvious_human(human, taken, share, seed)
-    assert len(plan.reservoir) <= epochs
-
-
-@settings(max_examples=150, deadline=None)
-@given(TOKENS, TOKENS, HUNDREDTHS, st.none() | st.integers(1, 1500), st.integers(0, 2**40))
-def test_the_realised_share_is_the_target_or_up_to_one_document_above(human, pool, target, budget, seed):
-    share = Fraction(str(target))
-    wanted = Mix(human_share=target, tokens=budget, seed=seed, max_epochs=16, on_exhausted="repeat")
-    try:
-        plan = make_plan(FakeOffers(human, pool), wanted)
-    except GateClosed:
-        return
-    from_pool, from_human = plan.pool.tokens, sum(cut.tokens for cut in plan.reservoir)
-    if from_pool + from_human == 0:
-        return
-
-    largest = max(human, default=0)
-    assert Fraction(from_human, from_human + from_pool) >= share
-    if share < 1:
-        fewer = max(0, from_human - largest)
-        assert from_human == 0 or Fraction(fewer, fewer + from_pool) < share
-
-
-@settings(max_examples=100, deadline=None)
-@given(TOKENS, TOKENS, HUNDREDTHS, HUNDREDTHS, st.integers(0, 2**40))
-def test_raising_the_share_only_adds_reservoir_documents(human, pool, one, other, seed):
-    lower, higher = sorted((one, other))
-    assume(higher < 1)
-    offers = FakeOffers(human, pool)
-    wanted = partial(Mix, seed=seed, max_epochs=16, on_exhausted="repeat")
-    try:
-        more = make_plan(offers, wanted(human_share=higher))
-    except GateClosed:
-        return
-
-    less = make_plan(offers, wanted(human_share=lower))
-
-    assert less.pool == more.pool
-    assert len(less.reservoir) <= len(more.reservoir)
-    for epoch, (small, large) in enumerate(zip(less.reservoir, more.reservoir, strict=False)):
-        rows = facts("h", human)
-        ranks = priorities(rows["id"].to_pylist(), seed, epoch)
-        assert not (small.chooses(ranks, rows) & ~large.chooses(ranks, rows)).any()
-
-
-@pytest.mark.parametrize("budget", [None, 50])
-def test_a_share_of_one_takes_human_text_alone(budget):
-    plan = make_plan(FakeOffers([10] * 8, [10] * 8), Mix(human_share=1, tokens=budget))
-
-    assert plan.pool.tokens == 0
-    assert sum(cut.tokens for cut in plan.reservoir) == (budget or 80)
-
-
-def test_a_share_that_has_no_exact_binary_form_is_met_exactly():
-    plan = make_plan(FakeOffers([1] * 100, [1] * 90), Mix(human_share=0.1))
-
-    assert sum(cut.tokens for cut in plan.reservoir) == 10
-
-
-def test_an_empty_pool_needs_no_human_text():
-    plan = make_plan(FakeOffers([5], []), Mix(human_share=0.3))
-
-    assert plan.reservoir == ()
-
-
-def test_an_exhausted_reservoir_fails_with_the_numbers_and_what_to_do():
-    with pytest.raises(GateClosed) as closed:
-        make_plan(FakeOffers([1_000], [7_000]), Mix(human_share=0.3))
-
-    message = str(closed.value)
-    assert "holds 1,000 tokens" in message
-    assert "share of 0.3 needs 3,000: 2,000 are missing" in message
-    assert "`shrink_synthetic` or `repeat`" in message
-
-
-@settings(max_examples=100, deadline=None)
-@given(TOKENS, TOKENS, HUNDREDTHS, st.integers(0, 2**40))
-def test_shrinking_takes_as_much_of_the_pool_as_the_reservoir_carries(human, pool, target, seed):
-    share = Fraction(str(target))
-    assume(share < 1)
-
-    plan = make_plan(FakeOffers(human, pool), Mix(human_share=target, seed=seed, on_exhausted="shrink_synthetic"))
-
-    from_human = sum(cut.tokens for cut in plan.reservoir)
-    assert len(plan.reservoir) <= 1
-    assert plan.pool.tokens == within(ordered("p", pool, seed), sum(human) * (1 - share) / share)
-    assert obvious_share(from_human, 1, plan.pool.tokens) >= share
-
-
-def test_repeating_uses_each_document_as_often_as_allowed_and_no_more():
-    offers = FakeOffers([10] * 10, [10] * 40)
-
-    plan = make_plan(offers, Mix(human_share=0.5, on_exhausted="repeat", max_epochs=4))
-
-    assert [cut.tokens for cut in plan.reservoir] == [100] * 4
-    with pytest.raises(GateClosed, match=r"used 3 time\(s\).* needs 400: 100 are missing"):
-        make_plan(offers, Mix(human_share=0.5, on_exhausted="repeat", max_epochs=3))
 
 
 # Whole mixes, over small snapshots.
@@ -270,11 +94,21 @@ def test_the_manifest_states_what_its_rows_hold(store, reservoir):
         "dump": DUMP,
         "generation": 0,
         "target_human_share": 0.4,
+        "by": "tokens",
+        "planned_size": 600,
         "reservoir_epochs": 1,
+        "exhausted": None,
         "seed": 5,
         "tokens": human + pool,
         "tokens_by_stratum": {HUMAN: human, POOL: pool},
         "tokens_by_origin": {"human_verified": human, "unknown": pool},
+        "tokens_by_role": {"fresh_human": human, "unknown": pool},
+        "shares": {HUMAN: human / (human + pool), "unknown": pool / (human + pool)},
+        "reservoir_uses": {
+            "0": sum(row["rule"] is not None for row in offered if row["stratum"] == HUMAN),
+            "1": sum(row["stratum"] == HUMAN for row in rows),
+        },
+        "accumulation": None,
     }
     assert candidate.ledger == Ledger(len(offered), kept=len(rows), dropped={"over_budget": len(offered) - len(rows)})
     assert [parent.name for parent in candidate.parents] == ["reservoir", f"web/sifted/{DUMP}"]
@@ -334,7 +168,7 @@ def test_shards_of_a_candidate_depend_on_no_order_and_no_sharding_of_the_pool(tm
 def test_many_buckets_on_disk_give_the_same_shards_as_one(tmp_path, reservoir, monkeypatch):
     rules = policy(human_share=0.4)
     one = mixed(LocalStore(tmp_path / "one"), reservoir, [table(PAGES)], rules)
-    monkeypatch.setattr(module, "TOKENS_PER_BUCKET", 50)
+    monkeypatch.setattr("collapse_guard.mix.writing.TOKENS_PER_BUCKET", 50)
 
     many = mixed(LocalStore(tmp_path / "many"), reservoir, [table(PAGES)], rules)
 
@@ -455,7 +289,7 @@ def test_what_sifting_dropped_or_sent_to_review_is_never_offered(store, reservoi
     verdicts = pa.concat_tables(read_rows(store, whole.shards))
     words = [("keep", "drop", "review")[number % 3] for number in range(len(PAGES))]
     changed = verdicts.set_column(1, "verdict", pa.array(words, pa.string()))
-    shard = module.ShardWriter(store, "sifted")
+    shard = ShardWriter(store, "sifted")
     shard.write(changed)
     ledger = Ledger(len(PAGES), words.count("keep"), words.count("review"), {"rule": words.count("drop")})
     publish(store, replace(whole, shards=tuple(shard.close()), ledger=ledger, run_key="by hand"))

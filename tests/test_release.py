@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import AT, KEY, OTHER_KEY, Made, admitted, flipped, numbered, overwrite, policy, table
+from builders import AT, KEY, OTHER_KEY, Made, admitted, flipped, measured, numbered, overwrite, policy, table
 from cryptography.hazmat.primitives import serialization
 
 from collapse_guard import attestation
@@ -20,6 +20,7 @@ from collapse_guard.canonical import canonical_json, sha256_hex
 from collapse_guard.errors import DamagedDataError, GateClosed, GuardError, UsageError
 from collapse_guard.judge import Judgement
 from collapse_guard.release import PREDICATE, open_release, read_chain, release
+from collapse_guard.release.chain import TREE, subjects_of
 from collapse_guard.snapshot import Snapshot, log, publish, resume, run_key
 from collapse_guard.store import LocalStore
 
@@ -45,7 +46,7 @@ class Guard:
     def candidate(self, dump="2026-01", count=10):
         """Publish a candidate of two shards."""
         made = Made(self.store, f"web/candidate/{dump}", "candidate")
-        tables = [table(numbered(f"{dump}-{part}-", [3] * count)) for part in "ab"]
+        tables = [measured_rows(table(numbered(f"{dump}-{part}-", [3] * count))) for part in "ab"]
         snapshot = made.of(tables, "documents", corpus="web", dump=dump, tokens_by_origin={"unknown": 6 * count})
         snapshot = replace(snapshot, policy_digest=RULES.digest)
         return resume(self.store, snapshot.name, snapshot.run_key) or publish(self.store, snapshot)
@@ -63,7 +64,7 @@ class Guard:
 @pytest.fixture
 def guard(tmp_path, monkeypatch):
     made = Guard(LocalStore(tmp_path / "guard"), reservoir=None)
-    monkeypatch.setattr("collapse_guard.release.judge", made.judge)
+    monkeypatch.setattr("collapse_guard.release.publishing.judge", made.judge)
     return made
 
 
@@ -73,6 +74,12 @@ def released(guard):
     for dump in ("2026-01", "2026-02"):
         guard.release(guard.candidate(dump))
     return guard
+
+
+def measured_rows(rows):
+    """Documents with the two facts that a candidate adds to them and a release recounts."""
+    facts = measured(rows)
+    return rows.append_column("text_sha256", facts["text_sha256"]).append_column("origin", facts["origin"])
 
 
 def ids(corpus):
@@ -122,7 +129,7 @@ def test_the_signed_verdict_names_bytes_policy_verdict_and_place_in_the_chain(re
     assert newest["released_at"] == "2026-01-01T00:00:00+00:00"
     assert chain[0].statement["previous"] is None
     statement = attestation.verify(canonical_json(second), KEY.public, "here")
-    assert statement.subjects == {"web/candidate/2026-02": chain[1].digest}
+    assert statement.subjects == {"web/candidate/2026-02": chain[1].digest, TREE: newest["documents"]["merkle_root"]}
     assert statement.predicate_type == PREDICATE
 
 
@@ -196,6 +203,31 @@ def test_another_key_cannot_release(released):
         released.release(released.candidate("2026-03"), key=OTHER_KEY)
 
     assert list(released.store.list("releases/web/")) == before
+
+
+def test_batches_rows_and_examples_give_every_document_once(released):
+    corpus = released.open()
+    expected = corpus.to_arrow().to_pylist()
+
+    assert [row for batch in corpus.batches(3) for row in batch.to_pylist()] == expected
+    assert max(batch.num_rows for batch in corpus.batches(3)) == 3
+    assert list(corpus.rows()) == expected
+    assert list(corpus.rows(["id"])) == [{"id": row["id"]} for row in expected]
+    examples = corpus.examples(["id", "text"])
+    assert list(examples) == list(examples) == [{"id": row["id"], "text": row["text"]} for row in expected]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_several_workers_share_the_documents(released, workers):
+    corpus = released.open()
+
+    parts = [list(corpus.rows(worker=worker, workers=workers)) for worker in range(workers)]
+    nested = [list(corpus.examples(worker=0, workers=2).shard(0, 2)), list(corpus.examples().shard(1, 2))]
+
+    assert sorted(row["id"] for part in parts for row in part) == sorted(ids(corpus))
+    assert sorted(row["id"] for part in nested for row in part) == sorted(ids(corpus))
+    with pytest.raises(UsageError, match="workers are counted from 0"):
+        corpus.tables(worker=workers, workers=workers)
 
 
 def test_a_dump_is_opened_by_name_and_the_newest_by_default(released):
@@ -294,7 +326,7 @@ def forge(guard):
     newest = newest_candidate(guard)
     said |= {"number": 2, "previous": sha256_hex(guard.store.read(FIRST)), "dump": "2026-02"}
     said["snapshot"] = vars(newest.as_parent())
-    envelope = attestation.sign(OTHER_KEY, {newest.name: newest.digest}, PREDICATE, said)
+    envelope = attestation.sign(OTHER_KEY, subjects_of(said), PREDICATE, said)
     guard.store.put_if_absent(SECOND, envelope)
 
 
@@ -302,14 +334,15 @@ def rewrite_history(guard):
     """Put another first release there, signed by the trusted key, than the one that the second follows."""
     first = read_chain(guard.store, "web", KEY.public)[0]
     said = {**first.statement, "released_at": "2025-12-31T00:00:00+00:00"}
-    envelope = attestation.sign(KEY, {first.snapshot.name: first.digest}, PREDICATE, said)
+    envelope = attestation.sign(KEY, subjects_of(said), PREDICATE, said)
     overwrite(guard.path(FIRST), envelope)
 
 
 def name_other_bytes(guard):
     """State a release of the newest candidate, but sign other bytes."""
     second = read_chain(guard.store, "web", KEY.public)[1]
-    envelope = attestation.sign(KEY, {second.snapshot.name: "0" * 64}, PREDICATE, second.statement)
+    subjects = {**subjects_of(second.statement), second.snapshot.name: "0" * 64}
+    envelope = attestation.sign(KEY, subjects, PREDICATE, second.statement)
     overwrite(guard.path(SECOND), envelope)
 
 
@@ -433,7 +466,7 @@ def test_a_release_judged_under_another_policy_than_it_was_mixed_under_is_refuse
     guard.release(candidate)
     entry = read_chain(guard.store, "web", KEY.public)[0]
     other = {**entry.statement, "judgement": {**entry.statement["judgement"], "policy_digest": "0" * 64}}
-    overwrite(guard.path(FIRST), attestation.sign(KEY, {candidate.name: candidate.digest}, PREDICATE, other))
+    overwrite(guard.path(FIRST), attestation.sign(KEY, subjects_of(other), PREDICATE, other))
 
     with pytest.raises(DamagedDataError, match="judged under another policy"):
         guard.open()
@@ -444,7 +477,7 @@ def test_a_signed_refusal_is_no_release(guard):
     guard.release(candidate)
     entry = read_chain(guard.store, "web", KEY.public)[0]
     refused = {**entry.statement, "judgement": {**entry.statement["judgement"], "passed": False}}
-    overwrite(guard.path(FIRST), attestation.sign(KEY, {candidate.name: candidate.digest}, PREDICATE, refused))
+    overwrite(guard.path(FIRST), attestation.sign(KEY, subjects_of(refused), PREDICATE, refused))
 
     with pytest.raises(DamagedDataError, match="not as a release"):
         guard.open()
@@ -497,7 +530,9 @@ def test_two_releases_of_one_candidate_at_once_are_one(guard):
 
 def test_corpora_do_not_share_a_chain(released):
     made = Made(released.store, "other/candidate/2026-01", "candidate")
-    candidate = made.of([table(numbered("o", [1]))], "documents", corpus="other", dump="2026-01", tokens_by_origin={})
+    rows = measured_rows(table(numbered("o", [1])))
+    said = {"corpus": "other", "dump": "2026-01", "tokens_by_origin": {"unknown": 1}}
+    candidate = made.of([rows], "documents", **said)
     candidate = replace(candidate, policy_digest=RULES.digest, run_key=run_key("other", (), None, {}))
     entry = released.release(publish(released.store, candidate))
 

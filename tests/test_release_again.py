@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from builders import AT, KEY, OTHER_KEY, Made, numbered, policy, table
+from builders import AT, KEY, OTHER_KEY, Made, measured, numbered, policy, table
 
 from collapse_guard.canonical import canonical_json
 from collapse_guard.errors import UsageError
@@ -49,13 +49,16 @@ def judged(monkeypatch):
         seen.append(candidate.digest)
         return judgement(candidate.digest, rules)
 
-    monkeypatch.setattr("collapse_guard.release.judge", judge)
+    monkeypatch.setattr("collapse_guard.release.publishing.judge", judge)
     return seen
 
 
 def publish_candidate(store):
     made = Made(store, "web/candidate/d1", "candidate")
-    snapshot = made.of([table(numbered("a", [3, 3]))], "documents", corpus="web", dump="d1", tokens_by_origin={})
+    rows = table(numbered("a", [3, 3]))
+    facts = measured(rows)
+    rows = rows.append_column("text_sha256", facts["text_sha256"]).append_column("origin", facts["origin"])
+    snapshot = made.of([rows], "documents", corpus="web", dump="d1", tokens_by_origin={"unknown": 6})
     return publish(store, replace(snapshot, policy_digest=RULES.digest))
 
 

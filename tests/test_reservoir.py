@@ -385,7 +385,7 @@ def test_a_crash_between_signature_and_state_is_repaired_by_admitting_again(stor
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("collapse_guard.reservoir.append", crash)
+        patch.setattr("collapse_guard.reservoir.states.append", crash)
         with pytest.raises(KeyboardInterrupt):
             admit(store, documents, ADMISSION, KEY, AT)
     with pytest.raises(DamagedDataError, match="no document was ever admitted"):

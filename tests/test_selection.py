@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from collapse_guard.selection import NOTHING, find_cut, priorities
 
-SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("text_sha256", pa.binary()), pa.field("tokens", pa.int64())])
+SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("text_sha256", pa.binary()), pa.field("size", pa.int64())])
 # Few ids, so that several documents claim the same one; their texts differ.
 DOCUMENTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9)), max_size=40).map(
     lambda drawn: [(f"d{name}", b"%d" % place, tokens) for place, (name, tokens) in enumerate(drawn)]
@@ -22,7 +22,7 @@ ORDERS = st.tuples(st.integers(0, 2**53 - 1), st.integers(0, 3))
 
 def table(documents):
     names, digests, tokens = zip(*documents, strict=True) if documents else ([], [], [])
-    return pa.table({"id": names, "text_sha256": digests, "tokens": tokens}, schema=SCHEMA)
+    return pa.table({"id": names, "text_sha256": digests, "size": tokens}, schema=SCHEMA)
 
 
 def parts(documents, count):
@@ -45,12 +45,16 @@ def obvious_prefix(documents, budget, seed, *, epoch=0, reach=False):
 
 
 def found_prefix(tables, budget, seed, *, epoch=0, reach=False):
-    cut = find_cut(lambda: iter(tables), budget, seed, epoch=epoch, reach=reach)
+    ranked = [with_priorities(rows, seed, epoch) for rows in tables]
+    cut = find_cut(lambda: iter(ranked), budget, reach=reach)
     chosen = set()
-    for rows in tables:
-        inside = cut.chooses(priorities(rows["id"].to_pylist(), seed, epoch), rows)
-        chosen |= set(rows.filter(pa.array(inside))["text_sha256"].to_pylist())
-    return cut.tokens, chosen
+    for rows in ranked:
+        chosen |= set(rows.filter(pa.array(cut.chooses(rows)))["text_sha256"].to_pylist())
+    return cut.size, chosen
+
+
+def with_priorities(rows, seed, epoch=0):
+    return rows.append_column("priority", pa.array(priorities(rows["id"], seed, epoch)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -132,9 +136,9 @@ def test_every_document_is_as_likely_as_any_other():
 
 
 def test_nothing_chooses_nothing():
-    rows = table([("a", b"1", 3), ("b", b"2", 0)])
+    rows = with_priorities(table([("a", b"1", 3), ("b", b"2", 0)]), 0)
 
-    assert not NOTHING.chooses(priorities(["a", "b"], 0), rows).any()
+    assert not NOTHING.chooses(rows).any()
 
 
 def test_the_documents_are_passed_over_twice_and_never_held():
@@ -142,8 +146,8 @@ def test_the_documents_are_passed_over_twice_and_never_held():
 
     def passes():
         started.append(1)
-        return iter([table([("a", b"1", 3), ("b", b"2", 4)])])
+        return iter([with_priorities(table([("a", b"1", 3), ("b", b"2", 4)]), 0)])
 
-    find_cut(passes, 4, 0)
+    find_cut(passes, 4)
 
     assert len(started) == 2

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,18 @@ def test_opening_a_store_writes_nothing(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_kind_of_root_that_this_version_lacks_is_refused_in_words():
-    with pytest.raises(UsageError, match="s3://bucket/guard: only folders"):
-        open_store("s3://bucket/guard")
+def test_a_kind_of_root_that_there_is_not_is_refused_in_words():
+    with pytest.raises(UsageError, match="root gs://…: give a folder on this machine or s3://bucket/prefix"):
+        open_store("gs://bucket/guard")
+
+
+@pytest.mark.parametrize("root", [Path("s3://bucket/guard"), "s3:/bucket/guard"])
+def test_an_address_that_lost_a_slash_is_refused_instead_of_being_a_folder(root):
+    with pytest.raises(UsageError, match="lost a slash, perhaps as a path; pass s3://bucket/prefix as text"):
+        open_store(root)
+
+
+def test_a_folder_is_opened_without_any_cloud_client():
+    code = "import sys; from collapse_guard.store import open_store; open_store('x'); print('botocore' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"

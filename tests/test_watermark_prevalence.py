@@ -72,6 +72,9 @@ def test_groups_are_told_apart():
     groups = tally(["news"] * 200 + ["blog"] * 100, totals, counts, log_p, EFFECT)
 
     assert {name: group.documents for name, group in groups.items()} == {"news": 200, "blog": 100}
+    assert groups["blog"].to_json() == pytest.approx(
+        Tally.of(totals[200:], counts[200:], log_p[200:], EFFECT).to_json()
+    )
     assert share_of_documents(groups["blog"]).low > 0.9
     assert share_of_documents(groups["news"]).high < 0.03
 

@@ -164,3 +164,12 @@ def test_ids_outside_a_vocabulary_are_unsupported_and_counted(tmp_path: Path, ma
 
     assert np.isfinite(columns["watermark.log_p@1"][0].as_py())
     assert {name: found.outside for name, found in sums.keys.items()} == {"k0": 0, "k1": 0}
+
+
+def test_a_short_marked_passage_is_found_in_a_very_long_document(tmp_path: Path) -> None:
+    """As a whole, such a document looks unmarked."""
+    inside = marked_words(400, 3, green())
+    long = text_of(plain_words(30_000, 2) + inside + plain_words(30_000, 4))
+    others = [text_of(plain_words(3000, seed)) for seed in range(20)]
+
+    assert outcomes(scan(tmp_path, green()), table(long, *others)) == ["evidence", *["none_under_keys"] * 20]

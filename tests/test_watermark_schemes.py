@@ -15,7 +15,7 @@ from collapse_guard.errors import UsageError
 from collapse_guard.provenance.watermark.keys import Key, complete
 from collapse_guard.provenance.watermark.schemes import Scorer, scan_tokens, score_batch, unsupported_reason
 from collapse_guard.provenance.watermark.seeding import seeding_of, seeds
-from collapse_guard.provenance.watermark.synthid import sum_chances
+from collapse_guard.provenance.watermark.synthid import fair_chances, layer_weights, sum_chances
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "watermarks.json").read_text())["cases"]
 SECRET = 7777777777777
@@ -34,7 +34,7 @@ def entry(scheme, **fields):
 
 def golden(scheme, mode):
     return [
-        (case["key"], ids, expected)
+        (case["key"], case.get("statistic", "mean"), ids, expected)
         for case in GOLDEN
         if case["key"]["scheme"].startswith(scheme)
         for ids, expected in zip(case["texts"], case[mode], strict=True)
@@ -58,21 +58,22 @@ def random_documents(count, size, vocabulary=997, seed=0):
 def test_scores_and_counts_are_the_reference_s(scheme, mode):
     cases = golden(scheme, mode)
     assert cases
-    for key, ids, (score, count, _) in cases:
-        found = scan_tokens(ids, key, mode)
+    for key, statistic, ids, (score, count, _) in cases:
+        found = scan_tokens(ids, key, mode, statistic=statistic)
+        rounded = scheme.startswith("gumbel") or statistic == "weighted"
         assert found.scored_tokens == count
-        assert found.score == pytest.approx(score, rel=1e-13 if scheme.startswith("gumbel") else 0, abs=0)
+        assert found.score == pytest.approx(score, rel=1e-13 if rounded else 0, abs=0)
 
 
 @pytest.mark.parametrize("scheme", ["gumbel_philox", "exp_markllm"])
 def test_p_values_are_the_reference_s_where_those_are_exact(scheme):
-    for key, ids, (_, _, p) in golden(scheme, "none"):
+    for key, _, ids, (_, _, p) in golden(scheme, "none"):
         if key["scheme"] == scheme and p is not None and p > 1e-300:
             assert scan_tokens(ids, key, "none").log_p == pytest.approx(math.log(p), rel=1e-9, abs=1e-13)
 
 
 def test_dipmark_does_not_count_the_first_token_for_a_p_value():
-    key, ids, (_, count, _) = golden("dipmark", "reference")[0]
+    key, _, ids, (_, count, _) = golden("dipmark", "reference")[0]
     assert scan_tokens(ids, key).scored_tokens == count - 1
 
 
@@ -96,20 +97,106 @@ def test_sums_have_the_tails_of_their_distributions():
     assert scores.log_p[0] == pytest.approx(stats.binom.logsf(round(scores.score[0] * n) - 1, n, 0.5), rel=1e-9)
 
 
-def test_chances_of_sums_are_those_of_all_hashes():
+@pytest.mark.parametrize("weights", [(1,) * 7, (20, 17, 14, 11, 8, 5, 2)])
+def test_chances_of_sums_are_those_of_all_hashes(weights):
     rng = np.random.default_rng(5)
     bits = rng.integers(0, 2, 64).astype(np.uint8)
     keys = tuple(rng.integers(0, 2**63, 7).tolist())
     words = rng.integers(0, 2**64, 400_000, dtype=np.uint64)
     for table in (bits, bits[:50], np.resize(bits, 3 * 2**20)):
         sums = np.zeros(words.size, np.int64)
-        for key in keys:
+        for key, weight in zip(keys, weights, strict=True):
             words_with_key = ((words + np.uint64(key)) * np.uint64(6364136223846793005) + np.uint64(1)).view(np.int64)
-            sums += table[words_with_key % table.size]
-        observed = np.bincount(sums, minlength=8) / words.size
-        chances = sum_chances(table, keys)
+            sums += weight * table[words_with_key % table.size]
+        chances = sum_chances(table, keys, np.array(weights))
+        observed = np.bincount(sums, minlength=chances.size) / words.size
         assert chances.sum() == pytest.approx(1, abs=1e-12)
         assert np.abs(observed - chances).max() < 5 * math.sqrt(0.25 / words.size)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 7, 10, 30, 64])
+def test_layers_weigh_ten_times_as_much_at_first_as_at_last(layers):
+    weights = layer_weights(layers, "weighted")
+    line = np.linspace(10, 1, layers)
+    assert weights / weights.sum() == pytest.approx(line / line.sum(), rel=1e-14)
+    assert np.gcd.reduce(weights) == 1
+    assert layer_weights(layers, "mean").tolist() == [1] * layers
+
+
+def test_chances_of_weighted_fair_bits_are_counted():
+    weights = np.array([20, 11, 2])
+    expected = np.bincount([np.dot(weights, [n >> 2, n >> 1 & 1, n & 1]) for n in range(8)]) / 8
+    assert fair_chances(weights).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("scheme", ["synthid_table", "synthid_iv"])
+def test_a_weighted_mean_of_one_layer_is_the_mean(scheme):
+    ids, key = random_documents(1, 200)[0], {"scheme": scheme, "keys": [SECRET]}
+    assert scan_tokens(ids, key, statistic="weighted") == scan_tokens(ids, key)
+
+
+@pytest.mark.parametrize("size", [2**16, 5_000])
+def test_a_weighted_mean_weighs_the_means_of_its_layers(size):
+    ids, key = random_documents(1, 300)[0], entry("synthid_table", table_size=size)
+    layers = [scan_tokens(ids, key | {"keys": [each]}).score for each in key["keys"]]
+    found = scan_tokens(ids, key, statistic="weighted")
+    assert found.score == pytest.approx(np.average(layers, weights=np.linspace(10, 1, 20)), rel=1e-13)
+    assert found.scored_tokens == scan_tokens(ids, key).scored_tokens
+
+
+@pytest.mark.parametrize("fields", [{"scheme": "synthid_iv"}, {"scheme": "synthid_table", "table_size": 64}])
+@pytest.mark.parametrize("length", [6, 9])
+def test_a_weighted_mean_has_the_tail_of_all_that_could_be_drawn(fields, length):
+    keys = [SECRET, 5, 2**40, 77]
+    key = complete({**fields, "keys": keys})
+    scorer = Scorer(key, statistic="weighted")
+    weights = layer_weights(4, "weighted")
+    one = fair_chances(weights)
+    if "table_size" in fields:
+        scores = scorer.score(np.arange(200_000) * 7919 % 2**30, np.array([0, 200_000]), "none")
+        drawn = np.rint(scores.values[4:] * (weights.sum() / 4)).astype(np.int64)
+        one = np.bincount(drawn, minlength=one.size) / drawn.size
+    ids = random_documents(1, length)[0]
+    found = scan_tokens(ids, key, "none", statistic="weighted")
+    many = one
+    for _ in range(found.scored_tokens - 1):
+        many = np.convolve(many, one)
+    total = round(found.score * found.scored_tokens * int(weights.sum()))
+    assert math.exp(found.log_p) == pytest.approx(many[total:].sum(), rel=1e-9 if "table_size" not in fields else 0.03)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "weighted"])
+def test_a_table_of_equal_bits_says_nothing(statistic):
+    ids, key = random_documents(1, 200)[0], entry("synthid_table", table_size=2)
+    found = [scan_tokens(ids, key | {"table_seed": seed}, statistic=statistic) for seed in range(8)]
+    assert {each.score for each in found if each.log_p == 0} >= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("scheme", ["synthid_table", "synthid_iv"])
+def test_unmarked_text_has_a_large_weighted_mean_as_often_as_it_should(scheme):
+    documents = batch(random_documents(300, 300, vocabulary=32_000))
+    log_p = Scorer(complete(entry(scheme)), statistic="weighted").score(*documents).log_p
+    assert 0.02 <= np.mean(log_p <= math.log(0.05)) <= 0.09
+
+
+def test_a_weighted_mean_is_the_same_alone_and_in_any_batch():
+    documents = [each.tolist() for each in random_documents(4, 40)] + [[], [5], [1, 2, 3, 4, 5, 6]]
+    for key in (entry("synthid_table"), entry("synthid_table", table_size=5_000), entry("synthid_iv")):
+        together = Scorer(complete(key), statistic="weighted").score(*batch(documents))
+        for n, document in enumerate(documents):
+            alone = scan_tokens(document, key, statistic="weighted")
+            assert alone[:3] == (together.score[n], together.scored_tokens[n], together.log_p[n])
+
+
+@pytest.mark.parametrize("scheme", [each for each in SCHEMES if not each.startswith("synthid")])
+def test_only_synthid_has_a_weighted_mean(scheme):
+    with pytest.raises(UsageError, match=r"weighted.*SynthID"):
+        scan_tokens([1, 2, 3], entry(scheme), statistic="weighted")
+
+
+def test_an_unknown_statistic_is_refused():
+    with pytest.raises(UsageError, match="'mean' or 'weighted'"):
+        scan_tokens([1, 2, 3], entry("synthid_iv"), statistic="bayesian")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

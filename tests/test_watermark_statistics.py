@@ -166,6 +166,20 @@ def test_weights_that_leave_gaps_on_the_lattice_are_exact():
         assert float(lattice_log_sf(pmf, total, 5)) == pytest.approx(math.log(five[total:].sum()), rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 3, 16, 500])
+def test_sums_of_many_values_are_those_of_few_that_are_spread_out(n):
+    """So spread, they are no lattice any more, and all waves of the sum's distribution matter."""
+    few, spread = np.array([0.3, 0.2, 0.4, 0.1]), 400
+    many = np.zeros(3 * spread + 1)
+    many[::spread] = few
+    totals = np.unique(np.linspace(0, 3 * n + 1, 9).astype(int))
+
+    expected = lattice_log_sf(few, totals, n)
+
+    assert lattice_log_sf(many, totals * spread, n) == pytest.approx(expected, **CLOSE)
+    assert lattice_log_sf(many, totals * spread - spread // 2, n) == pytest.approx(expected, **CLOSE)
+
+
 @given(n=st.integers(1, 400), low=st.integers(0, 400), more=st.integers(0, 100))
 @settings(max_examples=50, deadline=None)
 def test_more_green_tokens_are_never_more_likely(n, low, more):

@@ -15,7 +15,6 @@ from collapse_guard.cli.options import (
     PATH,
     as_json,
     at_corpus,
-    corpus,
     inputs,
     key,
     policy,
@@ -233,24 +232,6 @@ def release(policy: str, reservoir: Path, key: Path | None, **where: Any) -> Non
 
 
 @click.command()
-@root
-@corpus
-@as_json
-@click.option("--trusted", type=PATH, help="Public key (PEM) to trust instead of the store's own.")
-def verify(root: Path, corpus: str, trusted: Path | None, *, as_json: bool) -> None:
-    """Verify a corpus' newest release: signature, chain, manifest and every byte."""
-    from collapse_guard.release import open_release
-
-    with notes.status("verifying"):
-        opened = open_release(root, corpus, trusted=trusted)
-        opened.files()
-    facts = {"name": corpus, "dump": opened.release.dump, "digest": opened.digest, "ledger": opened.ledger}
-    show(
-        facts, json_wanted=as_json, text=f"{opened!r}: signature, chain, manifest and every shard are what was released"
-    )
-
-
-@click.command()
 @click.argument("document_id")
 @root
 @click.option("--reservoir", type=PATH, help="Look there too.")
@@ -302,4 +283,4 @@ def demo(root: Path, generations: int, seed: int, *, as_json: bool) -> None:
     screen.print(f"Look at the runs, checks and plots with:\n  make ui DEMO={root}", markup=False)
 
 
-COMMANDS = (ingest, measure, sift, audit, mix, judge, release, verify, explain, sweep, demo)
+COMMANDS = (ingest, measure, sift, audit, mix, judge, release, explain, sweep, demo)

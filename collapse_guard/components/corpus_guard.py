@@ -29,7 +29,7 @@ from collapse_guard.components.showing import (
 from collapse_guard.errors import GateClosed
 from collapse_guard.ingest import ingest
 from collapse_guard.judge import Judgement, history, judge
-from collapse_guard.measure import measure_snapshot, measured_columns, policy_signals
+from collapse_guard.measure import measure_snapshot, measured_columns
 from collapse_guard.mix import mix
 from collapse_guard.release import release
 from collapse_guard.reservoir import open_reservoir
@@ -213,7 +213,7 @@ class _Guard:
                 yield _keys_check(evidence["watermarks"]["unsupported_keys"], key)
             transforms = snapshot.details.get("transforms")
             edits = {"collapse_guard/transforms": transforms} if transforms else {}
-            columns = signal_metadata(policy_signals(self.policy))
+            columns = signal_metadata(self.policy)
             yield materialised(snapshot, key, {**evidence_metadata(evidence), **columns, **edits})
 
         return measured  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ import dagster as dg
 
 from collapse_guard.audit import worst
 from collapse_guard.errors import GuardError
+from collapse_guard.measure import policy_signals
 from collapse_guard.report.evidence import evidence_rows
 from collapse_guard.report.plots import history_plot
 from collapse_guard.signals import column, described, resolve
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from collapse_guard.audit import Audit
     from collapse_guard.judge import GateResult, Judgement
-    from collapse_guard.signals import Signal
+    from collapse_guard.policy import Policy
     from collapse_guard.snapshot import Snapshot
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -110,9 +111,12 @@ def _gate_check(
     )
 
 
-def signal_metadata(wanted: Sequence[Signal]) -> dict[str, Any]:
+def signal_metadata(policy: Policy) -> dict[str, Any]:
     """The columns of measured documents with what each says, for the column view of the UI."""
-    evidence = [signal for signal in map(resolve, sorted(EVIDENCE)) if signal not in wanted]
+    wanted = policy_signals(policy)
+    absent = {"watermark": policy.watermarks is None, "classifier": policy.classifier is None}
+    kinds = [kind for kind in sorted(EVIDENCE) if not absent.get(kind.partition(".")[0])]
+    evidence = [signal for signal in map(resolve, kinds) if signal not in wanted]
     columns = [
         dg.TableColumn(column(signal), "double", description=f"{found.summary} ({found.unit}; null: not measurable)")
         for signal in (*wanted, *evidence)
@@ -124,8 +128,7 @@ def signal_metadata(wanted: Sequence[Signal]) -> dict[str, Any]:
 def evidence_metadata(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """What was found about who wrote the documents: origins, keys, prevalence with its interval, marks."""
     found = {
-        f"collapse_guard/{listing.title.replace(' ', '_')}": markdown(listing.names, listing.rows)
-        for listing in evidence_rows(evidence)
+        f"collapse_guard/{listing.name}": markdown(listing.names, listing.rows) for listing in evidence_rows(evidence)
     }
     marked = (evidence["watermarks"] or {}).get("outcomes", {}).get("evidence", 0)
     return {**found, **({"collapse_guard/marked_documents": marked} if evidence["watermarks"] else {})}
@@ -153,8 +156,9 @@ def _share(value: float | None) -> str:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table; the first column is text, the others are numbers."""
+    """A Markdown table; a column whose cells begin with digits, and which is not the first, is aligned to the right."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows] or [["none", *("" for _ in header[1:])]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
-    rule = " | ".join(["---", *("---:" for _ in header[1:])])
+    numbers = [all(row[at][:1].isdigit() for row in cells) for at in range(1, len(header))]
+    rule = " | ".join(["---", *("---:" if number else "---" for number in numbers)])
     return dg.MetadataValue.md("\n".join([f"| {' | '.join(header)} |", f"| {rule} |", *lines]))

@@ -154,7 +154,7 @@ def _keep(minima: NDArray[np.uint32], bands: NDArray[np.uint64], sketch: NDArray
 
 
 @kernel
-def _sign_all(
+def _sign_all(  # noqa: PLR0917 - a compiled function, called in one place
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
     words: NDArray[np.uint64],

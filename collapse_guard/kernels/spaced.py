@@ -26,13 +26,14 @@ from collapse_guard.kernels.compiled import Int, allocating_kernel, kernel
 from collapse_guard.kernels.hashing import (
     WORD_SIZE,
     bytes_before,
+    count_ones,
     first_bytes,
     has_byte,
     lower_letters,
     visible_bytes,
     word_at,
 )
-from collapse_guard.kernels.lanes import count_byte, count_ones, end_of_line
+from collapse_guard.kernels.lanes import count_byte, end_of_line
 from collapse_guard.kernels.repeats import REPEATS, measure_repeats, room_for
 from collapse_guard.kernels.tables import insert, table_size
 from collapse_guard.kernels.tokens import mix
@@ -40,6 +41,8 @@ from collapse_guard.kernels.tokens import mix
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from collapse_guard.kernels.repeats import Repeats
 
 SPACED_COUNTS = np.dtype(
     [
@@ -575,7 +578,7 @@ def _after_mark(text: NDArray[np.uint8], i: Int, kind: Int) -> Int:
 
 
 @kernel
-def _repeats_all(
+def _repeats_all(  # noqa: PLR0917 - a compiled function, called in one place
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
     segmented: Int,

@@ -12,8 +12,8 @@ from collapse_guard.kernels.arrow import views
 from collapse_guard.kernels.characters import LETTER, WORD
 from collapse_guard.kernels.compiled import Int, allocating_kernel, kernel
 from collapse_guard.kernels.counts import COUNTS, Family
-from collapse_guard.kernels.hashing import WORD_SIZE, full_word, hash_token
-from collapse_guard.kernels.lanes import count_ones, store_word
+from collapse_guard.kernels.hashing import WORD_SIZE, count_ones, full_word, hash_token
+from collapse_guard.kernels.lanes import store_word
 from collapse_guard.kernels.lines import measure_lines
 from collapse_guard.kernels.marks import count_marks
 from collapse_guard.kernels.ngrams import Joined, Room, measure_duplicate_ngrams, measure_top_ngrams, room_for_ngrams

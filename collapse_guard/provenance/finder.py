@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from collapse_guard.policy import Policy
+    from collapse_guard.policy import Policy, Watermarks
 
 _COUNTED = ("origin", "watermark_outcome", "declared", "residue")
 _FUSED = ("watermark.evidence", "declared.edited", "residue.synthetic", "residue.edited")
@@ -49,20 +49,18 @@ class Finder:
         self.nothing = Sums()
         self.asked: dict[str, Any] = {}
         if policy.watermarks:
-            self._read_keys(policy, environment or {})
+            self._read_keys(policy.watermarks, policy.folder, environment or {})
         if policy.classifier:
             path, _ = _unchanged(policy.folder / policy.classifier.path, policy.classifier.sha256)
             self._classifier = _model(path)
             self.asked["classifier"] = self._classifier.digest
 
-    def _read_keys(self, policy: Policy, environment: Mapping[str, str]) -> None:
-        wanted = policy.watermarks
-        assert wanted  # noqa: S101 - asked by the caller
-        path, _ = _unchanged(policy.folder / wanted.keys, wanted.sha256)
+    def _read_keys(self, wanted: Watermarks, folder: Path, environment: Mapping[str, str]) -> None:
+        path, _ = _unchanged(folder / wanted.keys, wanted.sha256)
         ring = read_keys(path, environment)
         known, digest = None, None
         if wanted.calibration:
-            path, digest = _unchanged(policy.folder / wanted.calibration, wanted.calibration_sha256)
+            path, digest = _unchanged(folder / wanted.calibration, wanted.calibration_sha256)
             known = Calibration.read(path)
         self._scan, self._q = Scan(ring, known), wanted.q
         self.asked["watermarks"] = {

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 
 class Listing(NamedTuple):
-    """A title, the names of columns, and rows of cells; the first column is text."""
+    """A short name, a title, the names of columns, and rows of cells; the first column is text."""
 
+    name: str
     title: str
     names: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -27,70 +28,52 @@ def evidence_rows(evidence: Mapping[str, Any]) -> Iterator[Listing]:
     Yields:
         One table after the other.
     """
-    yield Listing("documents by origin", ("origin", "documents"), _counts(evidence["origins"]))
+    yield Listing("origins", "documents by origin", ("origin", "documents"), _counts(evidence["origins"]))
     if evidence["watermarks"]:
         yield from _watermark_rows(evidence["watermarks"])
     for kind in ("declared", "residue"):
         if evidence[kind]:
-            yield Listing(f"{kind}: what was found", ("finding", "documents"), _counts(evidence[kind]))
+            yield Listing(kind, f"{kind}: what was found", ("finding", "documents"), _counts(evidence[kind]))
 
 
-def prevalence_rows(watermarks: Mapping[str, Any]) -> list[Sequence[str]]:
-    """How many documents are marked under any key, by source and domain, with a 95 % interval.
-
-    Args:
-        watermarks: What the manifest says about them.
-
-    Returns:
-        Rows for the columns of `PREVALENCE`: of each grouping the groups with most findings, then the largest.
-    """
-    groupings = dict.fromkeys(row["grouping"] for row in watermarks["prevalence"])
-    listed = [
-        row
-        for grouping in groupings
-        for row in [row for row in watermarks["prevalence"] if row["grouping"] == grouping][:LISTED]
-    ]
-    return [
-        (
-            f"{row['grouping']}: {row['group']}",
-            f"{row['documents']:,}",
-            f"{row['found']:,}",
-            _share(row["estimate"]),
-            f"{_share(row['low'])} to {_share(row['high'])}",
-        )
-        for row in listed
-    ]
+MARKED = "marked (95 % interval)"
+LISTED = 12
+"""Groups of each grouping that are listed: those with most findings, then the largest; the manifest has more."""
 
 
-LISTED = 15
-PREVALENCE = ("group", "tested", "found", "marked", "95 % interval")
+def _prevalence(grouping: str, rows: Sequence[Mapping[str, Any]]) -> Listing:
+    """How many documents are marked under any key, with a 95 % interval."""
+    cells = [(row["group"], f"{row['documents']:,}", f"{row['found']:,}", _marked(row)) for row in rows[:LISTED]]
+    names = (grouping, "tested", "found", MARKED)
+    return Listing(f"prevalence_by_{grouping}", f"share of marked documents by {grouping}", names, cells)
 
 
 def _watermark_rows(watermarks: Mapping[str, Any]) -> Iterator[Listing]:
+    foreign = any(row["outside_vocabulary"] for row in watermarks["keys"])
     keys = [
         (
             row["id"],
             row["scheme"],
             f"{row['documents']:,}",
             f"{row['found']:,}",
-            _share(row["share_of_documents"]["estimate"]),
-            f"{_share(row['share_of_documents']['low'])} to {_share(row['share_of_documents']['high'])}",
-            f"{row['outside_vocabulary']:,}",
+            _marked(row["share_of_documents"]),
+            *([f"{row['outside_vocabulary']:,}"] if foreign else []),
         )
         for row in watermarks["keys"]
     ]
-    yield Listing("documents by outcome", ("outcome", "documents"), _counts(watermarks["outcomes"]))
-    names = ("key", "scheme", "tested", "found", "marked", "95 % interval", "foreign ids")
-    yield Listing("keys that were tested", names, keys)
+    yield Listing("outcomes", "documents by outcome", ("outcome", "documents"), _counts(watermarks["outcomes"]))
+    names = ("key", "scheme", "tested", "found", MARKED, *(["foreign ids"] if foreign else []))
+    yield Listing("keys", "keys that were tested", names, keys)
     if watermarks["unsupported_keys"]:
         unsupported = [(row["id"], row["reason"]) for row in watermarks["unsupported_keys"]]
-        yield Listing("keys that could not be tested", ("key", "reason"), unsupported)
-    yield Listing("share of marked documents", PREVALENCE, prevalence_rows(watermarks))
+        yield Listing("unsupported_keys", "keys that could not be tested", ("key", "reason"), unsupported)
+    for grouping in dict.fromkeys(row["grouping"] for row in watermarks["prevalence"]):
+        yield _prevalence(grouping, [row for row in watermarks["prevalence"] if row["grouping"] == grouping])
 
 
 def tables(evidence: Mapping[str, Any]) -> Iterator[Table]:
     """The same for a terminal."""
-    for title, names, rows in evidence_rows(evidence):
+    for _, title, names, rows in evidence_rows(evidence):
         table = Table(title=title, title_justify="left", title_style="bold", box=None)
         for place, name in enumerate(names):
             left = place == 0 or name in {"scheme", "reason"}
@@ -104,5 +87,7 @@ def _counts(counts: Mapping[str, int]) -> list[Sequence[str]]:
     return [(name, f"{count:,}") for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
+def _marked(row: Mapping[str, float | None]) -> str:
+    """A share of documents with its interval, such as `43.0 % (39.2 to 46.6)`."""
+    estimate, low, high = ("-" if row[name] is None else f"{row[name]:.1%}" for name in ("estimate", "low", "high"))
+    return f"{estimate} ({low.rstrip('%')} to {high.rstrip('%')})"

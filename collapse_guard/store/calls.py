@@ -42,7 +42,7 @@ _DENIED = (
     "access is denied; allow these credentials s3:GetObject, s3:PutObject and s3:ListBucket there, and "
     "s3:DeleteObject below staging/ and shards/"
 )
-_REGION = "the bucket lies in another region than was asked; set AWS_REGION to the bucket's region"
+_REGION = "the bucket lies in another region than was asked; set AWS_DEFAULT_REGION to the bucket's region"
 _UNKNOWN_THERE = (
     "the service or the bucket lacks something that this needs (conditional creates, checksums, Object Lock); see with "
     "`collapse-guard verify-store` what, and where checksums are refused set "
@@ -63,7 +63,7 @@ SENTENCES = {
 BOTO_SENTENCES = {
     "NoCredentialsError": "no credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "ProfileNotFound": "the profile that AWS_PROFILE names is not in ~/.aws; correct it",
-    **dict.fromkeys(["NoRegionError", "InvalidRegionError"], "no usable region is set; set AWS_REGION"),
+    **dict.fromkeys(["NoRegionError", "InvalidRegionError"], "no usable region is set; set AWS_DEFAULT_REGION"),
     "SSLError": "the service's certificate is not trusted; set AWS_CA_BUNDLE to the authority's certificates",
 }
 
@@ -76,15 +76,15 @@ class WrongBytesError(Exception):
     """What arrived is not what was stored; it is asked for again."""
 
 
-class MissingObjectError(Exception):
-    """There is no such object."""
+class MissingObjectError(UsageError):
+    """There is no such object; wrong use only where none was asked for, as by a put."""
 
 
-class TakenNameError(Exception):
+class TakenNameError(UsageError):
     """There is an object of this name already; `failures` are those of the tries before, by code."""
 
-    def __init__(self, failures: frozenset[str]) -> None:
-        super().__init__()
+    def __init__(self, message: str, failures: frozenset[str]) -> None:
+        super().__init__(message)
         self.failures = failures
 
 
@@ -179,9 +179,10 @@ def _stop_unless_passing(error: Exception, where: str, before: list[Exception]) 
     """Raise what the error means unless the same call may succeed later."""
     code = code_of(error)
     if code in MISSING_CODES:
-        raise MissingObjectError from None
+        raise MissingObjectError(f"{where}: nothing is there ({code}); check the root and AWS_ENDPOINT_URL") from None
     if code in TAKEN_CODES:
-        raise TakenNameError(frozenset(map(code_of, before))) from None
+        failures = frozenset(map(code_of, before))
+        raise TakenNameError(f"{where}: there is such an object already ({code})", failures) from None
     if not may_pass(error):
         raise UsageError(f"{where}: {explained(error)}") from None
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from collapse_guard.errors import DamagedDataError, GuardError
+from collapse_guard.errors import GuardError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ WRITERS = 16
 ROUNDS = 5
 NEEDED = frozenset({"conditional_create", "checksums", "read_after_write"})
 LOCKS = frozenset({"object_lock", "locked_delete", "locked_shorten"})
-ON_S3_ALONE = ("checksums", "versioning", *sorted(LOCKS, reverse=True), "multipart_condition")
+ON_S3_ALONE = ("checksums", "versioning", "object_lock", "locked_delete", "locked_shorten", "multipart_condition")
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ def verify_store(store: Store, *, at: datetime, require_object_lock: bool = Fals
         What holds, what does not, and what is left behind.
 
     Raises:
-        UsageError: The store cannot be used at all: access, bucket, region, clock.
+        UsageError: The store cannot be used at all: access, bucket, region, clock; or the time was used before.
     """
     folder = f"staging/verify-{at.strftime('%Y%m%dT%H%M%S.%f')}"
     needed = NEEDED | (LOCKS if require_object_lock else frozenset())
     if any(store.list(f"{folder}/")):
-        raise DamagedDataError(f"{store.root}: {folder} holds objects already; try again")
+        raise UsageError(f"{store.root}: {folder} holds objects already; try again")
     return _probed_s3(store, folder, at, needed) if store.root.startswith("s3://") else _probed(store, folder, needed)
 
 

@@ -117,6 +117,10 @@ class S3Store:
         """The parameters by which S3 knows an object."""
         return {"Bucket": self.bucket, "Key": self._prefix + check_key(key)}
 
+    def call(self, key: str, call: Callable[[], T]) -> T:
+        """Make a call to S3 about an object, and again as long as its failure may pass; see `calls.insist`."""
+        return insist(call, f"{self.root}: {key}", self._patience)
+
     def put_if_absent(self, key: str, data: bytes) -> Put:
         """Create an object, durably and at once, unless the key exists.
 
@@ -164,10 +168,10 @@ class S3Store:
         return Stored(put, version)
 
     def _is_locked(self, key: str, version: str, wanted: Retention) -> bool:
-        call = self.client.get_object_retention
-        found = self._ask(key, lambda: call(**self.place(key), VersionId=version)).get("Retention", {})
-        strong = found.get("Mode") in {wanted.mode, "COMPLIANCE"}
-        return strong and found["RetainUntilDate"].timestamp() >= int(wanted.until.timestamp())
+        """Read the lock from the version's own facts; who may not read it (s3:GetObjectRetention) sees none."""
+        found = self._head(key, VersionId=version)
+        strong = found.get("ObjectLockMode") in {wanted.mode, "COMPLIANCE"}
+        return strong and found["ObjectLockRetainUntilDate"].timestamp() >= int(wanted.until.timestamp())
 
     def _put(self, key: str, data: bytes, lock: dict[str, Any]) -> tuple[Put, str | None]:
         if len(data) > LARGEST_PUT:
@@ -175,7 +179,7 @@ class S3Store:
         digest = _sha256(data)
         whole = {"Body": data, "IfNoneMatch": "*", "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": digest}
         try:
-            answer = self._insist(key, lambda: self.client.put_object(**self.place(key), **whole, **lock))
+            answer = self.call(key, lambda: self.client.put_object(**self.place(key), **whole, **lock))
         except TakenNameError as taken:
             own = not taken.failures <= NOT_DONE_CODES and self._digest(key) == digest
             return ("created" if own else "exists"), None
@@ -185,8 +189,8 @@ class S3Store:
         """The SHA-256 that S3 keeps, or else that of the bytes."""
         return _kept_sha256(self._head(key)) or _sha256(self.read(key))
 
-    def _head(self, key: str) -> dict[str, Any]:
-        return self._ask(key, lambda: self.client.head_object(**self.place(key), ChecksumMode="ENABLED"))
+    def _head(self, key: str, **version: str) -> dict[str, Any]:
+        return self._ask(key, lambda: self.client.head_object(**self.place(key), **version, ChecksumMode="ENABLED"))
 
     def read(self, key: str) -> bytes:
         """Return an object's bytes.
@@ -243,7 +247,7 @@ class S3Store:
     def head(self, key: str) -> int | None:
         """Return an object's size in bytes, or null where there is none."""
         try:
-            answer = self._insist(key, lambda: self.client.head_object(**self.place(key)))
+            answer = self.call(key, lambda: self.client.head_object(**self.place(key)))
         except MissingObjectError:
             self._page(self.place(key)["Key"], None, size=1)  # raises where the bucket is missing: HEAD does not say
             return None
@@ -267,12 +271,14 @@ class S3Store:
     def _page(self, prefix: str, token: str | None, size: int = 1000) -> dict[str, Any]:
         names = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": size}
         more = {"ContinuationToken": token} if token else {}
-        return self._insist(prefix, lambda: _whole_page(self.client.list_objects_v2(**names, **more)))
+        where = prefix.removeprefix(self._prefix)
+        return self.call(where, lambda: _whole_page(self.client.list_objects_v2(**names, **more)))
 
     def delete(self, key: str) -> None:
         """Remove what was never published; any other key is refused."""
         place = self.place(check_deletable(key))
-        self._insist(key, lambda: self.client.delete_object(**place))
+        with contextlib.suppress(MissingObjectError):  # S3 does not mind, some services do
+            self.call(key, lambda: self.client.delete_object(**place))
 
     def clear_staging(self) -> None:
         """Remove all work under way; only for a time at which nothing runs."""
@@ -288,12 +294,9 @@ class S3Store:
     def _ask(self, key: str, call: Callable[[], T]) -> T:
         """Make a call about an object that must be there."""
         try:
-            return self._insist(key, call)
+            return self.call(key, call)
         except MissingObjectError:
             raise missing(self.root, key) from None
-
-    def _insist(self, key: str, call: Callable[[], T]) -> T:
-        return insist(call, f"{self.root}: {key}", self._patience)
 
 
 def _sha256(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 from small_project import SILENT, pages, write_pages
+from watermarked import green, marked_words, plain_words, text_of, write_ring
 
-from collapse_guard.components.demonstration import DAGSTER_YAML, components
+from collapse_guard.catalogue import BUILT_IN_POLICIES
+from collapse_guard.components.demonstration import DAGSTER_YAML, POLICY_FOLDER, POLICY_NAME, components
 from collapse_guard.components.settings import Place
 
 if TYPE_CHECKING:
@@ -40,6 +43,19 @@ pytestmark = [
 ]
 
 
+def write_marked(out: Path) -> None:
+    """Marked and plain pages of two sites, and a policy with the key that tells them apart."""
+    marked = [("https://marked.example/", marked_words(200, n, green())) for n in range(8)]
+    plain = [("https://plain.example/", plain_words(200, n)) for n in range(30)]
+    rows = [json.dumps({"text": text_of(ids), "url": f"{site}{n}"}) for n, (site, ids) in enumerate(marked + plain)]
+    (out / "crawl" / "web" / "d0" / "marks.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    folder = out / POLICY_FOLDER
+    folder.mkdir()
+    ring = write_ring(folder, green(), green(3) | {"device": "cuda"})
+    text = BUILT_IN_POLICIES["default"].read_text(encoding="utf-8")
+    (folder / POLICY_NAME).write_text(f"{text}\nwatermarks: {{keys: {ring.name}}}\n", encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a demo leaves behind, made small: a reservoir and one released dump."""
@@ -47,6 +63,7 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pages(out / "human" / "h.jsonl", pages(400, seed=1))
     (out / "human" / "h.jsonl").rename(out / "human" / "h.jsonl.zst")  # told apart by content, not by name
     write_pages(out / "crawl" / "web" / "d0" / "c.jsonl", pages(100, seed=2))
+    write_marked(out)
     home = out / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
@@ -121,3 +138,18 @@ def test_the_candidate_shows_its_numbers_and_the_plot(page: Page, address: str) 
     image = page.get_by_role("img", name="trend over dumps")
     image.wait_for()
     assert image.evaluate("node => node.naturalWidth") > 400
+
+
+def test_the_measured_documents_show_the_share_of_marked_ones_by_site_with_its_interval(
+    page: Page, address: str
+) -> None:
+    page.goto(f"{address}/assets/web/measured")
+
+    page.get_by_text("collapse_guard/prevalence_by_domain", exact=True).first.wait_for()
+    assert cells_of(page, "marked.example") == ["marked.example", "8", "8", "100.00%", "63.05% to 100.00%"]
+    assert cells_of(page, "plain.example") == ["plain.example", "30", "0", "0.00%", "0.00% to 11.57%"]
+
+
+def cells_of(page: Page, site: str) -> list[str]:
+    """The cells of the row that names a site, in the innermost table."""
+    return page.get_by_role("row").filter(has_text=site).last.get_by_role("cell").all_inner_texts()

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import s3_servers
 
 from collapse_guard.errors import DamagedDataError, GuardError, UsageError
 from collapse_guard.store import LocalStore, check_key
@@ -37,7 +38,11 @@ BAD_KEYS = [
     "/".join(["x" * 100] * 6),
 ]
 
-FACTORIES = {"local": lambda folder: LocalStore(folder / "deep" / "store")}
+FACTORIES = {
+    "local": lambda folder: LocalStore(folder / "deep" / "store"),
+    "ministack": lambda _: s3_servers.running("ministack").store(),
+    "moto": lambda _: s3_servers.running("moto").store(),
+}
 
 
 @pytest.fixture(params=list(FACTORIES))
@@ -138,6 +143,31 @@ def test_only_staged_and_unpublished_objects_can_be_deleted(store):
     assert all(store.head(key) == 1 for key in kept)
     assert store.head("shards/a") is None
     assert store.head("staging/a") is None
+
+
+def test_what_is_under_way_can_be_cleared_and_nothing_else(store):
+    for key in ("staging/a", "staging/verify/b", "shards/a", "logs/1"):
+        store.put_if_absent(key, b"x")
+
+    store.clear_staging()
+    store.clear_staging()
+
+    assert list(store.list("staging/")) == []
+    assert store.head("shards/a") == store.head("logs/1") == 1
+
+
+def test_a_key_that_was_deleted_can_be_created_again(store):
+    store.put_if_absent("shards/a", b"first")
+    store.delete("shards/a")
+
+    assert store.put_if_absent("shards/a", b"second") == "created"
+    assert store.read("shards/a") == b"second"
+
+
+def test_a_part_beyond_the_end_is_empty(store):
+    store.put_if_absent("a", b"0123456789")
+
+    assert [store.read_range("a", *part) for part in ((8, 5), (10, 1), (50, 2), (3, 0))] == [b"89", b"", b"", b""]
 
 
 def test_scratch_is_empty_and_gone_afterwards_even_after_an_error(store):

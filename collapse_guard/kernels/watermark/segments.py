@@ -43,3 +43,26 @@ def segments(scores: NDArray[np.float64], least: float, bounds: NDArray[np.int64
             place = end
         start, total, best = place, 0.0, 0.0
     return found
+
+
+@kernel
+def best_sums(
+    values: NDArray[np.generic], offsets: NDArray[np.int64], tilt: float, cost: float, best: NDArray[np.float64]
+) -> None:
+    """Find the greatest sum of a segment of each document, where a token scores `tilt * value - cost`.
+
+    Args:
+        values: What each token contributes; 255 or NaN where it is not scored.
+        offsets: n + 1 places where the documents begin and end.
+        tilt: Score of one unit.
+        cost: Score that every token loses.
+        best: Receives n sums, 0 where no segment is above nothing.
+    """
+    for d in range(best.size):
+        total, greatest = 0.0, 0.0
+        for place in range(offsets[d], offsets[d + 1]):
+            value = float(values[place])
+            if value != 255.0 and not math.isnan(value):  # noqa: PLR2004 - as scorers write it
+                total = max(0.0, total + tilt * value - cost)
+                greatest = max(greatest, total)
+        best[d] = greatest

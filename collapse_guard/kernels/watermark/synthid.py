@@ -52,8 +52,8 @@ def sum_by_table(
     ids: NDArray[np.int64],
     contexts: NDArray[np.uint64],
     new: NDArray[np.uint8],
-    sums: NDArray[np.uint8],
-    values: NDArray[np.uint8],
+    sums: NDArray[np.uint8] | NDArray[np.float64],
+    values: NDArray[np.uint8] | NDArray[np.float64],
 ) -> None:
     """Read the sum of g at new places from a table by the low bits of the n-gram's hash; its size is a power of two."""
     mask = np.uint64(sums.size - 1)

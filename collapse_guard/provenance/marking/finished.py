@@ -70,7 +70,7 @@ def _columns(table: pa.Table, statement: Statement) -> dict[str, tuple[pa.DataTy
     """What we would say of every row."""
     rows = table.num_rows
     names = table["id"].to_pylist() if "id" in table.column_names else [None] * rows
-    ids = [str(name or f"{statement.content_id}-{row}") for row, name in enumerate(names)]
+    ids = [f"{statement.content_id}-{row}" if name in {None, ""} else str(name) for row, name in enumerate(names)]
     return {
         "AIGC": (pa.string(), [aigc_field(statement, name) for name in ids]),
         "digitalSourceType": (pa.string(), [statement.source_type] * rows),
@@ -84,9 +84,9 @@ def _settled(name: str, row: int, theirs: Any, ours: Any, statement: Statement) 
     if theirs is None or theirs in ("", {}):
         return ours, False
     if name == "generation":
-        if ours not in {None, theirs}:
+        if str(theirs) != str(theirs if ours is None else ours):
             raise UsageError(f"row {row} has generation {theirs}, and the statement says {ours}; one of them is wrong")
-        return theirs, False
+        return _generation(row, theirs), False
     text = theirs if isinstance(theirs, str) else json.dumps(theirs, ensure_ascii=False)
     if ours is not None and _is_from(name, text, statement.producer):
         return ours, False
@@ -94,6 +94,14 @@ def _settled(name: str, row: int, theirs: Any, ours: Any, statement: Statement) 
         said = f"row {row} has {name} {quoted(text)!r}"
         raise UsageError(f"{said}, which is not to say {statement.mode!r}; whoever wrote it must change it")
     return (_passed_on(text, ours, statement) if name == "AIGC" else text), text != ours
+
+
+def _generation(row: int, value: int | str) -> int:
+    """Read a generation as CSV has it, too."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"row {row} has generation {quoted(str(value))!r}; a whole number is expected") from None
 
 
 def _is_from(name: str, text: str, producer: str) -> bool:

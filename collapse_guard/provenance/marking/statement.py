@@ -44,7 +44,7 @@ class Statement:
         produced_at: When it was made, with a time zone.
         mode: `synthetic`: a model made it; `edited`: a model changed what a person had made.
         model: Which model.
-        generation: How many models in a row it went through; 1 for the output of one that was trained on human text.
+        generation: Of the corpus that the model learnt from, 0 for one of human text: what it wrote is one deeper.
 
     Raises:
         UsageError: A name is empty, longer than 200 characters or has control characters, the time has no zone, or the

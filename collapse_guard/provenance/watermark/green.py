@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _ROW_WORTH = 16
 """Tokens after one id, over all batches, from which on its whole green list costs less than asking for each."""
 
+_SHUFFLE_WORTH = 12
+"""So many tokens cost as much as the shuffle that they are looked for in, which every batch does anew."""
+
 
 class Lists:
     """The green lists of one key: the first `count` of every seed's shuffle of the vocabulary.
@@ -90,7 +93,10 @@ class KeptRows:
         values = np.empty(ids.size, np.uint8)
         look_up(ids, new, self._rows, self._slots, values)
         at = np.flatnonzero(values == UNKNOWN)
-        values[at] = self._lists.has(paired(self._seeds[ids[at - 1]], ids[at]))
+        before = ids[at - 1]
+        values[at] = self._lists.has(paired(self._seeds[before], ids[at]))
+        with self._lock:
+            self._seen[np.unique(before)] += _SHUFFLE_WORTH
         return values
 
     def _keep(self) -> None:

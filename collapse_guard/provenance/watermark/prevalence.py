@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -120,10 +121,18 @@ def tally(
     Returns:
         The sums of each group, by its name.
     """
-    names, of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    numbers: dict[str, int] = {}
+    of = np.array([numbers.setdefault(name, len(numbers)) for name in groups], np.int64)
     total, count, logs = (np.asarray(each, dtype=np.float64) for each in (totals, counts, log_p))
-    inside = ((str(name), of == n) for n, name in enumerate(names))
-    return {name: Tally.of(total[here], count[here], logs[here], effect) for name, here in inside}
+    found = (logs <= math.log(FOUND)).astype(np.float64)
+    squares = (total * total, count * count, total * count)
+    parts = (np.ones_like(total), found, _powers(count, effect), count, total, *squares)
+    sums = [np.bincount(of, part, len(numbers)).tolist() for part in parts]
+    rows = zip(numbers, *sums, strict=True)
+    return {
+        name: Tally(int(documents), int(hits), power, int(tokens), *rest)
+        for name, documents, hits, power, tokens, *rest in rows
+    }
 
 
 def share_of_documents(group: Tally) -> Share:
@@ -201,10 +210,16 @@ def _powers(counts: NDArray[np.float64], effect: Effect) -> NDArray[np.float64]:
     Returns:
         One chance per document.
     """
+    roots, table = _power_table(effect)
+    return np.interp(np.sqrt(counts), roots, table)
+
+
+@lru_cache(maxsize=64)
+def _power_table(effect: Effect) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     normal, roots = NormalDist(), np.linspace(0, _LONGEST, _GRID)
     gap, needed = effect.marked_mean - effect.null_mean, -normal.inv_cdf(FOUND) * effect.null_sd
     table = [normal.cdf((root * gap - needed) / effect.marked_sd) for root in roots.tolist()]
-    return np.interp(np.sqrt(counts), roots, table)
+    return roots, np.array(table)
 
 
 def _binomial_interval(found: int, documents: int) -> tuple[float, float]:

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from collapse_guard.kernels.arrow import chunks
 from collapse_guard.provenance.watermark.discovery import Histogram, q_values
-from collapse_guard.provenance.watermark.nulls import Calibration
-from collapse_guard.provenance.watermark.prevalence import Tally, share_of_documents, share_of_tokens
+from collapse_guard.provenance.watermark.nulls import Calibration, ngram_width
+from collapse_guard.provenance.watermark.prevalence import Tally, share_of_documents, share_of_tokens, tally
 from collapse_guard.provenance.watermark.schemes import Scorer, unsupported_reason
-from collapse_guard.provenance.watermark.spans import locate
+from collapse_guard.provenance.watermark.spans import locate, passage_log_p
 from collapse_guard.provenance.watermark.statistics import effect_of, sidak
 from collapse_guard.provenance.watermark.tokenizing import by_tokenizer
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from collapse_guard.provenance.watermark.key_ring import KeyRing
     from collapse_guard.provenance.watermark.keys import Key
+    from collapse_guard.provenance.watermark.scoring import Scores
+    from collapse_guard.provenance.watermark.statistics import Effect
     from collapse_guard.provenance.watermark.tokenizing import Encoded, Tokenizer
 
     Columns = dict[str, pa.Array]
@@ -98,6 +100,7 @@ class Scan:
         self.unsupported: dict[str, str] = {}
         self.keys: list[Key] = []
         self._scorers: list[Scorer] = []
+        self._effects: list[Effect] = []
         self._tokenizers: list[tuple[Tokenizer, list[int]]] = []
         for group in by_tokenizer(ring.keys):
             self._add(group.keys, group.tokenizer, group.reason)
@@ -112,6 +115,7 @@ class Scan:
             numbers.append(len(self.keys))
             self.keys.append(key)
             self._scorers.append(Scorer(key))
+            self._effects.append(effect_of(key))
         if tokenizer is not None and numbers:
             self._tokenizers.append((tokenizer, numbers))
 
@@ -138,78 +142,103 @@ class Scan:
         return _joined(parts), sums
 
     def _part(self, texts: pa.LargeStringArray, documents: pa.Table) -> tuple[Columns, Sums]:
-        best, keys = _Best.of(len(texts)), {}
-        days = _days(documents)
+        best, keys, encodings = _Best.of(len(texts)), {}, []
+        days = _Days.of(documents)
         for tokenizer, numbers in self._tokenizers:
             encoded = tokenizer.encode(texts)
+            encodings.append(encoded)
+            widths = {ngram_width(self.keys[number]): self.keys[number] for number in numbers}
+            common = {width: self._calibration.common(key, encoded) for width, key in widths.items()}
             for number in numbers:
-                keys[self.keys[number].id] = self._test(number, encoded, days, best)
+                key = self.keys[number]
+                keys[key.id] = self._test(number, encoded, common[ngram_width(key)], days, best)
         log_p = np.where(best.tests > 0, sidak(best.log_p, np.maximum(best.tests, 1)), 0.0)
         log_p[~best.supported] = np.nan
         conclusive = best.tests > 0
         histogram = Histogram.of(np.where(conclusive, log_p, np.nan))
         groups = {name: self._group(documents, name, best, log_p) for name in GROUPINGS}
-        return self._columns(texts, best, log_p), Sums(histogram, groups, keys)
+        spans = dict(self._spans(texts, encodings, best))
+        return self._columns(spans, best, log_p), Sums(histogram, groups, keys)
 
-    def _test(self, number: int, encoded: Encoded, days: NDArray[np.datetime64], best: _Best) -> KeySums:
+    def _test(
+        self, number: int, encoded: Encoded, common: NDArray[np.bool_] | None, days: _Days, best: _Best
+    ) -> KeySums:
         """Test one key and keep what it found where it is the best so far."""
         key, scorer = self.keys[number], self._scorers[number]
-        scores = scorer.score(*encoded, skip=self._calibration.common(key, encoded))
-        totals, counts, log_p = self._calibration.adjusted(scorer, scores)
+        scores = scorer.score(*encoded, skip=common)
+        totals, counts, whole = self._calibration.adjusted(scorer, scores)
+        log_p = _either(whole, scores, encoded, key)
         inside = ~scores.outside
-        candidate = inside & _in_use(key, days)
+        candidate = inside & days.in_use(key)
         tested = candidate & (counts >= scorer.minimum)
         best.supported[inside] = True
         best.candidates[candidate] += 1
         best.tests[tested] += 1
         better = tested & ((log_p < best.log_p) | (best.key < 0))
         best.log_p[better], best.key[better], best.tokens[better] = log_p[better], number, counts[better]
-        tally = Tally.of(totals[tested], counts[tested], log_p[tested], effect_of(key))
+        tally = Tally.of(totals[tested], counts[tested], log_p[tested], self._effects[number])
         return KeySums(tally, int(scores.outside.sum()))
 
     def _group(self, documents: pa.Table, name: str, best: _Best, log_p: NDArray[np.float64]) -> dict[str, Tally]:
         """Add up the documents of each source or domain, under whichever key fits each best."""
         if name not in documents.column_names:
             return {}
-        names = np.asarray(pc.fill_null(documents[name], NOTHING).to_pylist(), dtype=str)
+        names = pc.fill_null(documents[name], NOTHING).to_pylist()
+        rows_of: dict[Effect, list[int]] = {}
+        for row in np.flatnonzero(best.key >= 0).tolist():
+            rows_of.setdefault(self._effects[best.key[row]], []).append(row)
         found: dict[str, Tally] = {}
-        for number in np.unique(best.key[best.key >= 0]).tolist():
-            rows = best.key == number
-            for group in np.unique(names[rows]).tolist():
-                here = rows & (names == group)
-                counts = best.tokens[here]
-                made = Tally.of(np.zeros(len(counts)), counts, log_p[here], effect_of(self.keys[number]))
-                found[group] = found.get(group, Tally()) + made
+        for effect, rows in rows_of.items():
+            here = [names[row] for row in rows]
+            found = _added(found, tally(here, np.zeros(len(rows)), best.tokens[rows], log_p[rows], effect))
         return found
 
-    def _columns(self, texts: pa.LargeStringArray, best: _Best, log_p: NDArray[np.float64]) -> Columns:
+    def _columns(self, spans: dict[int, tuple[int, int]], best: _Best, log_p: NDArray[np.float64]) -> Columns:
         outcome = np.select(
             [~best.supported, (best.tests == 0) & (best.candidates > 0)],
             ["unsupported", "inconclusive"],
             "none_under_keys",
         )
         ids = pa.array([*(key.id for key in self.keys), None], pa.string())
-        spans = dict(self._spans(texts, best))
+        starts, ends = ([spans.get(row, (None, None))[at] for row in range(log_p.size)] for at in (0, 1))
         return {
             "watermark.log_p@1": pa.array(log_p, from_pandas=True),
             "watermark_outcome": pa.array(outcome, pa.string()),
             "watermark_key": ids.take(pa.array(np.where(best.key < 0, len(self.keys), best.key))),
             "watermark_tokens": pa.array(best.tokens, mask=best.key < 0),
-            "watermark_start": pa.array([spans.get(row, (None, None))[0] for row in range(len(texts))], pa.int64()),
-            "watermark_end": pa.array([spans.get(row, (None, None))[1] for row in range(len(texts))], pa.int64()),
+            "watermark_start": pa.array(starts, pa.int64()),
+            "watermark_end": pa.array(ends, pa.int64()),
         }
 
-    def _spans(self, texts: pa.LargeStringArray, best: _Best) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _spans(
+        self, texts: pa.LargeStringArray, encodings: list[Encoded], best: _Best
+    ) -> Iterator[tuple[int, tuple[int, int]]]:
         """The characters of the clearest passage of each document that is worth a look."""
-        owner = {number: tokenizer for tokenizer, numbers in self._tokenizers for number in numbers}
+        owner = {number: at for at, (_, numbers) in enumerate(self._tokenizers) for number in numbers}
         for row in np.flatnonzero((best.key >= 0) & (best.log_p <= _WORTH_A_LOOK)).tolist():
             number = int(best.key[row])
-            located = owner[number].locate(texts[row].as_py())
-            scores = self._scorers[number].score(located.ids, np.array([0, located.ids.size]))
+            at = owner[number]
+            ids = encodings[at].ids[slice(*encodings[at].offsets[row : row + 2])]
+            scores = self._scorers[number].score(ids, np.array([0, ids.size]))
             passages = locate(scores.values, self.keys[number])
-            if passages:
+            if passages:  # only now look where its tokens stand, which takes as long as reading it again
                 clearest = min(passages, key=lambda passage: passage.log_p)
+                located = self._tokenizers[at][0].locate(texts[row].as_py())
                 yield row, (int(located.starts[clearest.start]), int(located.ends[clearest.stop - 1]))
+
+
+def _either(whole: NDArray[np.float64], scores: Scores, encoded: Encoded, key: Key) -> NDArray[np.float64]:
+    """Choose between each document as a whole and its clearest passage.
+
+    Unigram's null is the rate of a key in human text, which passages do not know: only the whole counts there.
+
+    Returns:
+        Logarithms of the smaller p-values, corrected for the choice.
+    """
+    if key.scheme == "unigram":
+        return whole
+    passage = passage_log_p(scores.values, encoded.offsets, scores.scored_tokens, key)
+    return np.minimum(np.minimum(whole, passage) + math.log(2), 0.0)
 
 
 def judged(measured: pa.Table, sums: Sums, q: float) -> Columns:
@@ -291,18 +320,25 @@ def _bounded(groups: dict[str, Tally]) -> dict[str, Tally]:
     return {**{name: groups[name] for name in order[: MAX_GROUPS - 1]}, REST: sum(rest, Tally())}
 
 
-def _days(documents: pa.Table) -> NDArray[np.datetime64]:
+class _Days(NamedTuple):
     """The day (UTC) of each capture; NaT where it is unknown."""
-    if "captured_at" not in documents.column_names:
-        return np.full(documents.num_rows, np.datetime64("NaT"), "datetime64[D]")
-    return np.asarray(documents["captured_at"].cast(pa.timestamp("us")).to_numpy(), "datetime64[D]")
 
+    different: list[np.datetime64]
+    of_row: NDArray[np.int64]
 
-def _in_use(key: Key, days: NDArray[np.datetime64]) -> NDArray[np.bool_]:
-    known: dict[np.datetime64, bool] = {
-        day: key.valid_at(None if np.isnat(day) else _date(day)) for day in np.unique(days)
-    }
-    return np.array([known.get(day, True) for day in days], bool)
+    @classmethod
+    def of(cls, documents: pa.Table) -> _Days:
+        """Read the days."""
+        days = np.full(documents.num_rows, np.datetime64("NaT"), "datetime64[D]")
+        if "captured_at" in documents.column_names:
+            days = documents["captured_at"].cast(pa.timestamp("us")).to_numpy().astype("datetime64[D]")
+        different, of_row = np.unique(days, return_inverse=True)
+        return cls(list(different), of_row)
+
+    def in_use(self, key: Key) -> NDArray[np.bool_]:
+        """Say of each row whether a key was in use when it was captured."""
+        known = [key.valid_at(None if np.isnat(day) else _date(day)) for day in self.different]
+        return np.array(known, bool)[self.of_row]
 
 
 def _date(day: np.datetime64) -> date:

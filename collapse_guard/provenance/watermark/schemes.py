@@ -88,11 +88,11 @@ class Scorer:
         if dedupe not in {"strict", "reference", "none"}:
             raise UsageError(f"`dedupe` is {dedupe!r}; it must be 'strict', 'reference' or 'none'")
         out = outside(flat_ids, offsets, self.key)
-        if skip is None and not out.any():
-            return summed(self._family, self._family.values(flat_ids, offsets, dedupe), offsets, out)
-        lost = np.repeat(out, np.diff(offsets))
-        values = self._family.values(np.where(lost, 0, flat_ids), offsets, dedupe)
-        values[lost if skip is None else lost | skip] = UNSCORED if values.dtype == np.uint8 else np.nan
+        lost = np.repeat(out, np.diff(offsets)) if out.any() else None
+        values = self._family.values(flat_ids if lost is None else np.where(lost, 0, flat_ids), offsets, dedupe)
+        for unscored in (lost, skip):
+            if unscored is not None:
+                values[unscored] = UNSCORED if values.dtype == np.uint8 else np.nan
         return summed(self._family, values, offsets, out)
 
     def log_p(self, totals: Floats, counts: Ids) -> Floats:

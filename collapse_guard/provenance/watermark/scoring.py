@@ -52,8 +52,8 @@ class Scores(NamedTuple):
     log_p: Floats
     """n natural logarithms."""
     values: Bytes | NDArray[np.float32]
-    """T: green or not (1, 0), -ln(1 - u), or the sum of g, weighted in the weights' common unit; 255 or NaN where a
-    token is not scored."""
+    """T: green or not (1, 0), -ln(1 - u), or the sum of g, whose weights add up to the number of layers; 255 or NaN
+    where a token is not scored."""
     totals: Floats
     """n sums of the values."""
     outside: NDArray[np.bool_]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from collapse_guard.kernels.watermark.segments import segments
+from collapse_guard.kernels.watermark.segments import best_sums, segments
 from collapse_guard.provenance.watermark.statistics import DUAL_WEIGHTS, effect_of, family_of
 
 if TYPE_CHECKING:
@@ -67,6 +67,27 @@ def locate(values: NDArray[np.generic], key: Key, alpha: float = ALPHA) -> list[
         Span(start, stop, int(passed[stop] - passed[start]), score, math.log(many) - score)
         for (start, stop), score in zip(bounds[: 2 * found].reshape(-1, 2).tolist(), sums[:found].tolist(), strict=True)
     ]
+
+
+def passage_log_p(
+    values: NDArray[np.generic], offsets: NDArray[np.int64], counts: NDArray[np.int64], key: Key
+) -> NDArray[np.float64]:
+    """Test the clearest passage of each document, wherever it is.
+
+    A long document with a short marked passage looks unmarked as a whole.
+
+    Args:
+        values: What each of T tokens contributes, as in `locate`.
+        offsets: n + 1 places where the documents begin and end.
+        counts: Scored tokens of each document.
+        key: The key.
+
+    Returns:
+        n natural logarithms: at most the chance that an unmarked document of this length shows such a passage.
+    """
+    best = np.empty(counts.size)
+    best_sums(values, offsets, *_tilt_of(key), best)
+    return np.minimum(np.log(np.maximum(counts, 1)) - best, 0.0)
 
 
 def log_ratios(values: NDArray[np.generic], key: Key) -> NDArray[np.float64]:

@@ -308,7 +308,7 @@ class _Side:
 
     def __init__(self, pmf: Floats) -> None:
         self.pmf = pmf
-        self._smooth_from, self._steepest = _smooth_from(pmf)
+        self._smooth_from, self._steepest = _smooth_from(pmf) if pmf.size > 1 else (1, 0.0)
 
     def upper(self, totals: Ints, sizes: Ints) -> Floats:
         """Natural logarithms for totals above the mean; the greatest total is a single power."""

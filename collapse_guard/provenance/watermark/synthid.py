@@ -6,7 +6,7 @@ Source: Dathathri et al. 2024, "Scalable watermarking for identifying large lang
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,8 +49,9 @@ def layer_weights(layers: int, statistic: Statistic) -> Ids:
     """
     if statistic == "mean" or layers == 1:
         return np.ones(layers, np.int64)
-    weights = _FIRST_WEIGHT * (layers - 1) - (_FIRST_WEIGHT - _LAST_WEIGHT) * np.arange(layers)
-    return weights // np.gcd.reduce(weights)
+    weights: Ids = _FIRST_WEIGHT * (layers - 1) - (_FIRST_WEIGHT - _LAST_WEIGHT) * np.arange(layers)
+    weights //= np.gcd.reduce(weights)
+    return weights
 
 
 class Contexts:
@@ -88,19 +89,23 @@ class SynthId:
         self._secrets = np.array(key.secrets, np.int64)
         self._weights = layer_weights(self._secrets.size, statistic)
         self._equal = bool((self._weights == 1).all())
-        self._all = int(self._weights.sum())
+        self._unit = self._secrets.size / int(self._weights.sum())
 
     def score(self, totals: Floats, counts: Ids) -> Floats:
         """Give the mean g."""
-        return totals / (self._all * counts)
+        return totals / (self._secrets.size * counts)
+
+    def _scaled(self, sums: Floats, new: Bytes) -> Floats:
+        """Bring sums at new places to a scale where all weights together are the number of layers."""
+        return np.where(new, sums * self._unit, np.nan)
 
     def _summed(self, new: Bytes, g_of: Callable[[NDArray[np.int64], Bytes], None]) -> Floats:
-        """Sum weighted g at new places, one layer after the other."""
+        """Sum g at new places, one layer after the other."""
         sums, g = np.zeros(new.size), np.empty(new.size, np.uint8)
         for secret, weight in zip(self._secrets, self._weights, strict=True):
             g_of(secret.reshape(1), g)
             sums += weight * g
-        return np.where(new, sums, np.nan)
+        return self._scaled(sums, new)
 
 
 class TableSynthId(SynthId):
@@ -120,28 +125,32 @@ class TableSynthId(SynthId):
         seed = np.uint32(required(key.table_seed, "table_seed", key) % 2**32)
         draw_bits(seed, np.empty(STATE_SIZE, np.uint32), self._bits)
         self._sums = _sums(self._bits, key.secrets, self._weights) if self._bits.size.bit_count() == 1 else None
-        self._null = Lattice(sum_chances(self._bits, key.secrets, self._weights))
+        if self._sums is None:
+            self._null = Lattice(sum_chances(self._bits, key.secrets, self._weights))
+        else:
+            self._null = Lattice(np.bincount(self._sums.astype(np.int64)) / self._sums.size)
 
     def values(self, ids: Ids, offsets: Ids, dedupe: Dedupe) -> Bytes | Floats:
         """Sum the g values of each token after a context that counts."""
         hashes, new = self._contexts.hashed(ids, offsets, dedupe)
         if self._sums is None and not self._equal:
             return self._summed(new, lambda secret, g: sum_by_remainder(ids, hashes, new, secret, self._bits, g))
-        values = np.empty(ids.size, np.uint8 if self._equal else np.float64)
+        values: NDArray[Any] = np.empty(ids.size, np.uint8 if self._equal else np.float64)
         if self._sums is None:
             sum_by_remainder(ids, hashes, new, self._secrets, self._bits, values)
         else:
             sum_by_table(ids, hashes, new, self._sums, values)
-        return values if self._equal else np.where(new, values, np.nan)
+        return values if self._equal else self._scaled(values, new)
 
     def log_p(self, totals: Floats, counts: Ids) -> Floats:
         """Give the tail of the sum of sums, each as often as the table has it."""
-        return self._null.log_sf(totals, counts)
+        return self._null.log_sf(totals / self._unit, counts)
 
 
 def _sums(bits: Bytes, secrets: tuple[int, ...], weights: Ids) -> Bytes | Floats:
     """Sum g for each value of the low bits of an n-gram's hash; 64 keys at most keep below 256 without weights."""
-    buckets, sums = np.arange(bits.size), np.zeros(bits.size, np.uint8 if (weights == 1).all() else np.float64)
+    buckets = np.arange(bits.size)
+    sums: NDArray[Any] = np.zeros(bits.size, np.uint8 if (weights == 1).all() else np.float64)
     for secret, weight in zip(secrets, weights.astype(sums.dtype), strict=True):
         sums += weight * bits[((buckets + secret % bits.size) * (MULTIPLIER % bits.size) + 1) % bits.size]
     return sums
@@ -168,8 +177,6 @@ def sum_chances(bits: Bytes, secrets: tuple[int, ...], weights: Ids) -> Floats:
         for weight, distance in zip(weights.tolist(), ahead, strict=True)
     ]
     sums, chances, last = np.sum(weighted, axis=0), np.zeros(int(weights.sum()) + 1), 0
-    if _WORD % bits.size == 0:
-        return np.bincount(sums, minlength=chances.size) / bits.size
     for n in sorted(range(len(secrets)), key=ahead.__getitem__, reverse=True):
         point = _WORD - ahead[n]
         chances += np.bincount(sums, minlength=chances.size) * ((point - last) / _WORD / bits.size)
@@ -206,7 +213,7 @@ class HashedSynthId(SynthId):
     def log_p(self, totals: Floats, counts: Ids) -> Floats:
         """Give the tail of fair bits."""
         if self._null is not None:
-            return self._null.log_sf(totals, counts)
+            return self._null.log_sf(totals / self._unit, counts)
         return binomial_log_sf(totals, self._secrets.size * counts, 0.5)
 
 

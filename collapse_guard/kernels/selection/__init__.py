@@ -1,0 +1,1 @@
+"""Loops that put documents in the order in which a mix takes them."""
