@@ -11,6 +11,8 @@ from collapse_guard import signals, transforms
 from collapse_guard.dedup import Clusters, index_of, signed
 from collapse_guard.document import text_digests
 from collapse_guard.kernels.overlap import overlap_table, overlaps
+from collapse_guard.kernels.selection.blake2b import digests
+from collapse_guard.kernels.selection.race import waiting_times
 from collapse_guard.kernels.tokens import count_tokens, token_hashes
 from collapse_guard.policy import Near
 from collapse_guard.provenance.classifier import Settings, train
@@ -39,6 +41,7 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "signals", lambda: signals.compute(texts, [signals.resolve(found.kind) for found in wanted])
     yield "languages", lambda: signals.detect_language(texts)
     yield "duplicates", lambda: _find_copies(texts)
+    yield "selection", lambda: waiting_times(digests(texts.chunk(0), b"", b""), np.ones(len(texts)))
     yield "evaluation sets", lambda: overlaps(texts, overlap_table(texts, 13))
     yield (
         "transforms",

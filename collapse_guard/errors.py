@@ -5,6 +5,7 @@ GuardError                     one sentence: what was found, where, what to do
 │   ├── PolicyError            the policy, a pack or a path in it is wrong; names file and line
 │   └── SignalError            a user's own signal raised; names the signal and the document
 ├── GateClosed                 a gate refused the corpus, or nothing was released (exit 1)
+├── UnreachableStoreError      a store in the network did not answer properly (exit 2); in store/calls.py
 └── DamagedDataError           stored bytes fail verification, or nothing could be kept (exit 3)
 """
 

@@ -142,7 +142,7 @@ def _mixed(store: Store, sifted: Snapshot, document_id: str) -> Iterator[dict[st
     corpus = str(sifted.details["corpus"])
     releases = {}
     if store.head(attestation.TRUST_KEY) is not None:
-        releases = {entry.digest: entry for entry in read_chain(store, corpus, attestation.trusted_key(store))}
+        releases = {entry.digest: entry for entry in read_chain(store, corpus, attestation.trusted_keys(store))}
     for name in log_names(store, "candidate"):
         candidate = latest(store, name)
         if candidate is None or candidate.details["corpus"] != corpus or sifted.as_parent() not in candidate.parents:

@@ -18,6 +18,7 @@ from collapse_guard.document import HUMAN_VERIFIED
 from collapse_guard.engine import LocalEngine
 from collapse_guard.errors import UsageError
 from collapse_guard.metrics import METRICS, Profile, Reference, Tokens, compute, rare_types
+from collapse_guard.mix import mixable_tokens
 from collapse_guard.reservoir import EVALUATION, HUMAN
 from collapse_guard.snapshot import (
     Ledger,
@@ -289,7 +290,8 @@ def judge_sample(store: Store, digest: str, corpus: Sample, yardstick: Yardstick
     state, reasons = decide_state(metrics, baseline)
     if not enough:
         reasons = (_too_few(sampled, yardstick.budget),)
-    remedy = find_remedy(corpus.origin_tokens, gates, yardstick.reservoir, policy)
+    available = mixable_tokens(store, yardstick.reservoir, policy)
+    remedy = find_remedy(corpus.origin_tokens, gates, available, policy)
     return Judgement(digest, policy.digest, state, reasons, gates, remedy, metrics, baseline, sampled)
 
 
@@ -356,14 +358,14 @@ def decide_state(metrics: Mapping[str, float | None], baseline: Mapping[str, flo
 
 
 def find_remedy(
-    tokens: Mapping[str, int], gates: tuple[GateResult, ...], reservoir: Reservoir, policy: Policy
+    tokens: Mapping[str, int], gates: tuple[GateResult, ...], available: int, policy: Policy
 ) -> Remedy | None:
     """Say how many tokens to add or remove so that every bound on the human share holds.
 
     Args:
         tokens: The corpus' tokens by origin.
         gates: What the gates found.
-        reservoir: What can be added, each document at most `max_epochs` times.
+        available: Tokens of the reservoir, each of which can be used at most `max_epochs` times.
         policy: Whose target share is aimed at.
 
     Returns:
@@ -376,5 +378,5 @@ def find_remedy(
         return None
     add = max(0, math.ceil((share * total - human) / (1 - share)))
     remove = max(0, math.ceil(total - human / share))
-    epochs = (human + add) / reservoir.tokens if reservoir.tokens else math.inf
+    epochs = (human + add) / available if available else math.inf
     return Remedy(add, remove, (human + add) / (total + add), epochs, epochs <= policy.mix.max_epochs)

@@ -36,12 +36,12 @@ UNPROVEN = (
 
 @dataclass(frozen=True)
 class Verified:
-    """A release that verified, and what was found on the way."""
+    """A release that verified, and what was found on the way; `trusted` names the keys whose signatures count."""
 
     release: Release
     account: Account
     notices: tuple[Notice, ...]
-    signers: tuple[str, ...]
+    trusted: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The result in the form of `verify --json`."""
@@ -61,7 +61,7 @@ class Verified:
             "tree_size": account.size,
             "shards": account.shards,
             "bytes": account.bytes,
-            "trusted": list(self.signers),
+            "trusted": list(self.trusted),
             "recalled": [notice.sentence for notice in self.notices],
             "proofs": [proof.to_json() for proof in account.proofs],
             "unproven": list(UNPROVEN),

@@ -123,7 +123,7 @@ def manifest(folder: Path, name: str, digest: str) -> dict[str, Any]:
 def balances(ledger: dict[str, Any]) -> bool:
     """Whether every document that came in is accounted for."""
     parts = [ledger["kept"], ledger["review"], *ledger["dropped"].values(), *ledger["quarantined"].values()]
-    return sum(parts) == ledger["in"] and min(parts) >= 0
+    return bool(sum(parts) == ledger["in"] and min(parts) >= 0)
 
 
 def check_steps(folder: Path, release: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from collapse_guard.judge import Judgement
 from collapse_guard.mix import mix
 from collapse_guard.policy import Gate, Mix, Policy, Rule
 from collapse_guard.release import open_release, read_chain, release
+from collapse_guard.reservoir import open_reservoir
 from collapse_guard.sift import sift_snapshot
 from collapse_guard.snapshot import Ledger, publish, write_shard
 from collapse_guard.store import LocalStore
@@ -54,7 +56,14 @@ class Provable:
 
     def __post_init__(self):
         self.store = LocalStore(self.folder / "guard")
-        self.reservoir = admitted(LocalStore(self.folder / "reservoir"), numbered("h", [11] * 60))
+        people = LocalStore(self.folder / "reservoir")
+        there = (self.folder / "reservoir").exists()
+        self.reservoir = open_reservoir(people) if there else admitted(people, numbered("h", [11] * 60))
+
+    def copy(self, folder):
+        """The same guard in another folder, for one test to change."""
+        shutil.copytree(self.folder, folder)
+        return Provable(folder)
 
     def judge(self, _store, candidate, _reservoir, rules):
         self.judged.append(candidate.digest)

@@ -50,6 +50,7 @@ BLOCKING = {
     "web/candidate:gate_distinct_2",
     "web/candidate:gate_heldout_perplexity",
     "web/candidate:state",
+    "web/candidate:evaluation_split_is_kept_out",
     "web/release:release_gate",
 }
 WARNING = {
@@ -57,6 +58,7 @@ WARNING = {
     "web/measured:no_signal_raised",
     "web/sifted:something_is_kept",
     "web/candidate:gate_human_share_target",
+    "web/candidate:reservoir_is_enough",
     "web/candidate:gate_rare_coverage_early",
     "web/candidate:gate_distinct_2_early",
     "web/candidate:gate_heldout_perplexity_early",
@@ -276,6 +278,14 @@ def test_every_metric_of_the_candidate_is_a_number_that_the_interface_can_plot(r
     shown = ran.metadata("candidate")
 
     assert all(isinstance(shown[f"collapse_guard/{name}"], float) for name in METRICS)
+
+
+def test_the_candidate_shows_what_it_is_made_of(ran: Ran) -> None:
+    shown = ran.metadata("candidate")
+
+    assert shown["collapse_guard/share_human"] >= 0.3
+    assert set(shown["collapse_guard/tokens_by_role"]) == {"fresh_human", "unknown"}
+    assert "1" in shown["collapse_guard/reservoir_uses"]
 
 
 def test_the_trend_is_a_small_image(ran: Ran) -> None:

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -82,9 +81,8 @@ def policy(share: float = 0.3, epochs: int = 4) -> Policy:
 def test_following_the_remedy_meets_the_share_with_no_token_too_many(human: int, other: int, target: float) -> None:
     tokens = {HUMAN_VERIFIED: human, UNKNOWN: other}
     gate = share_gate(human / (human + other), target)
-    reservoir: Any = SimpleNamespace(tokens=10**9)
 
-    remedy = find_remedy(tokens, (gate,), reservoir, policy(target))
+    remedy = find_remedy(tokens, (gate,), 10**9, policy(target))
 
     if gate.passed:
         assert remedy is None
@@ -99,9 +97,8 @@ def test_following_the_remedy_meets_the_share_with_no_token_too_many(human: int,
 
 
 def test_a_remedy_that_needs_too_many_epochs_is_called_infeasible() -> None:
-    reservoir: Any = SimpleNamespace(tokens=10)
 
-    remedy = find_remedy({HUMAN_VERIFIED: 10, UNKNOWN: 1000}, (share_gate(0.01, 0.1),), reservoir, policy())
+    remedy = find_remedy({HUMAN_VERIFIED: 10, UNKNOWN: 1000}, (share_gate(0.01, 0.1),), 10, policy())
 
     assert remedy is not None
     assert not remedy.feasible

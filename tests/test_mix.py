@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -357,3 +358,33 @@ def test_damaged_documents_are_never_mixed(store, reservoir):
         mix(store, reservoir, "web", DUMP, rules)
 
     assert log(store, f"web/candidate/{DUMP}") == []
+
+
+def test_every_use_of_every_reservoir_document_is_in_the_usage(store, reservoir):
+    rules = policy(human_share=0.75, on_exhausted="repeat", max_epochs=4)
+
+    candidate = mixed(store, reservoir, [table(PAGES)], rules)
+
+    used = Counter(row["id"] for row in rows_of(store, candidate) if row["stratum"] == HUMAN)
+    usage = {row["id"]: row["uses"] for row in rows_of(store, candidate, "usage")}
+    assert usage.keys() == {name for rows in reservoir.index(HUMAN) for name in rows["id"].to_pylist()}
+    assert {name: uses for name, uses in usage.items() if uses} == used
+    assert candidate.details["reservoir_uses"] == {str(n): count for n, count in Counter(usage.values()).items()}
+
+
+@pytest.mark.parametrize("action", ["repeat", "shrink_synthetic"])
+def test_an_exhausted_reservoir_is_said_in_the_manifest(store, reservoir, action):
+    enough, short = (
+        mixed(store, reservoir, [table(PAGES)], policy(human_share=share, on_exhausted=action)) for share in (0.2, 0.75)
+    )
+
+    pool = sum(row["tokens"] for row in PAGES)
+    assert enough.details["exhausted"] is None
+    assert short.details["exhausted"] == {"action": action, "missing": pool * 3 - reservoir.tokens}
+
+
+def test_a_candidate_has_its_tables_and_no_other(store, reservoir):
+    candidate = mixed(store, reservoir, [table(PAGES)], policy(human_share=0.4))
+
+    assert candidate.schema == "candidate@3"
+    assert {shard.role for shard in candidate.shards} == {"documents", "documents_index", "selection", "usage"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from collapse_guard.errors import PolicyError
-from collapse_guard.policy import Bound, Gate, Judging, Mix, Pack, Policy, Rule
+from collapse_guard.policy import POOL_KINDS, Bound, Gate, Judging, Mix, Pack, Policy, Rule
 from collapse_guard.policy_file import read_policy
 from collapse_guard.yaml_lines import suggest
 
@@ -120,6 +120,37 @@ MISTAKES = {
         3,
         "should be 'warn' or 'block' (found 'drop')",
     ),
+    "floors above one": (
+        f"name: p\n{GATES}mix: {{strata: {{language: {{de: {{floor: 0.7}}, fr: {{floor: 0.4}}}}}}}}\n",
+        3,
+        "the floors of `strata` add up to 1.1, more than 1",
+    ),
+    "shares that leave a gap": (
+        f"name: p\n{GATES}mix: {{shares: {{" + ", ".join(f"{kind}: {{high: 0.1}}" for kind in POOL_KINDS) + "}}\n",
+        3,
+        "add up to 0.6: the rest of the mix has nothing to come from",
+    ),
+    "shares above one": (
+        f"name: p\n{GATES}mix: {{human_share: 0.6, shares: {{unknown: {{low: 0.5}}}}}}\n",
+        3,
+        "add up to 1.1, more than 1",
+    ),
+    "bounds of a share the wrong way": (
+        f"name: p\n{GATES}mix: {{shares: {{unknown: {{low: 0.5, high: 0.1}}}}}}\n",
+        3,
+        "`low` 0.5 is above `high` 0.1",
+    ),
+    "an origin that is not the pool's": (
+        f"name: p\n{GATES}mix: {{shares: {{human_verified: {{low: 0.5}}}}}}\n",
+        3,
+        "human_presumed",
+    ),
+    "tokens of a mix by documents": (
+        f"name: p\n{GATES}mix: {{by: documents, tokens: 10}}\n",
+        3,
+        "give `size` alone, which counts documents",
+    ),
+    "tombstones that are not there": (f"name: p\n{GATES}mix: {{tombstones: gone.csv}}\n", 3, "is no file"),
     "no share": (f"name: p\n{GATES}mix: {{human_share: 0}}\n", 3, "mix.human_share: Input should be greater than 0"),
     "share above one": (f"name: p\n{GATES}mix: {{human_share: 30}}\n", 3, "less than or equal to 1 (found 30)"),
     "too many epochs": (f"name: p\n{GATES}mix: {{max_epochs: 17}}\n", 3, "less than or equal to 16"),

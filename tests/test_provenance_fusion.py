@@ -25,7 +25,7 @@ def test_without_evidence_nobody_is_human() -> None:
 
 def test_a_null_and_a_nan_are_no_evidence() -> None:
     assert fused(**{"capture.before_models@1": None}) == UNKNOWN
-    assert fused(**{"admission": float("nan")}) == UNKNOWN
+    assert fused(admission=float("nan")) == UNKNOWN
 
 
 @pytest.mark.parametrize(

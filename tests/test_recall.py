@@ -13,19 +13,27 @@ NOTICE = "recalls/web/00000001.json"
 SAID = {"reason": "takedown", "by": "the legal desk", "key": KEY, "at": AT}
 
 
-@pytest.fixture
-def released(tmp_path, monkeypatch) -> Provable:
-    """Two released dumps."""
-    made = Provable(tmp_path)
-    monkeypatch.setattr("collapse_guard.release.publishing.judge", made.judge)
-    for dump in ("2026-01", "2026-02"):
-        made.release(made.candidate(dump))
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Provable:
+    """Two released dumps; copied, never changed."""
+    made = Provable(tmp_path_factory.mktemp("built"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_guard.release.publishing.judge", made.judge)
+        for dump in ("2026-01", "2026-02"):
+            made.release(made.candidate(dump))
     return made
+
+
+@pytest.fixture
+def released(built, tmp_path, monkeypatch) -> Provable:
+    guard = built.copy(tmp_path / "copy")
+    monkeypatch.setattr("collapse_guard.release.publishing.judge", guard.judge)
+    return guard
 
 
 def only_in_the_second(guard):
     first, second = (set(guard.open(dump=dump).to_arrow()["id"].to_pylist()) for dump in ("2026-01", "2026-02"))
-    return sorted(second - first)[0]
+    return min(second - first)
 
 
 def found_in(guard, wanted):
@@ -34,7 +42,7 @@ def found_in(guard, wanted):
 
 def test_every_release_that_contains_a_document_is_found(released):
     shared = released.open(dump="2026-01").to_arrow()["id"].to_pylist()
-    both = sorted(set(shared) & set(released.open().to_arrow()["id"].to_pylist()))[0]
+    both = min(set(shared) & set(released.open().to_arrow()["id"].to_pylist()))
 
     assert found_in(released, both) == [(1, 1), (2, 1)]
     assert found_in(released, only_in_the_second(released)) == [(2, 1)]
@@ -77,7 +85,7 @@ def test_recalling_again_signs_nothing_new_but_another_reason_to_recall_does(rel
     assert [notice.number for notice in notices] == [1, 2]
     assert notices[1] == second
     assert len(second.digests) == 2
-    (told,) = [one for one in find(released.store, wanted, released.keys())]
+    (told,) = find(released.store, wanted, released.keys())
     assert told.to_json()["recalled"] == [NOTICE, "recalls/web/00000002.json"]
 
 

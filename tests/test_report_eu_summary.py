@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 from builders import document, measured, table
-from provable import Provable, dump_tables
+from provable import Provable
 
 from collapse_guard.report.eu_summary import RANGES, eu_summary, markdown
 
@@ -91,7 +91,6 @@ def test_what_nobody_said_is_unknown_and_no_compliance_is_claimed(tmp_path, monk
     text = markdown(facts)
     assert "complian" not in text.lower()
     assert "conform" not in text.lower()
-    assert dump_tables("x", 10)[0].num_rows == 11
 
 
 def test_the_page_says_every_number_and_runs_nothing_from_the_corpus(released):
@@ -105,7 +104,7 @@ def test_the_page_says_every_number_and_runs_nothing_from_the_corpus(released):
     assert f"- tokens: {facts['general']['modalities']['text']['tokens']:,}" in page
     assert "\\<script\\>" in page
     assert "\n# z" not in page
-    assert "](y)" not in page
+    assert "\\[x\\](y)" in page
 
 
 def test_ranges_cover_every_size():

@@ -8,14 +8,16 @@ from itertools import combinations, permutations
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import ADMISSION, AT, KEY, admitted, document, numbered, publish_documents, table
+from builders import ADMISSION, AT, KEY, admitted, document, publish_documents, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_project import pages
-from watermarked import write_ring
+from watermarked import green, marked_words, plain_words, text_of, write_ring
 
+from collapse_guard.document import text_digests
 from collapse_guard.errors import UsageError
-from collapse_guard.reservoir import EVALUATION, HUMAN, Checks, admit, open_reservoir, verify
+from collapse_guard.ingest import ingest
+from collapse_guard.reservoir import EVALUATION, HUMAN, Checks, admit, is_evaluation, open_reservoir, verify
 from collapse_guard.store import LocalStore
 
 RESIDUE = "As an AI language model, I cannot share personal opinions about this. The market opens at nine."
@@ -62,20 +64,21 @@ def similarity(one, other):
     return len(ours & theirs) / len(ours | theirs)
 
 
-def test_documents_that_claim_to_be_human_but_carry_evidence_of_a_model_are_refused_by_reason(store):
-    declared = json.dumps({"html_meta": {"generator": "ChatGPT"}, "ai_generated": True})
-    everything = [
-        *texts(PAGES[:5]),
-        document("residue", text=RESIDUE, claimed_origin="human"),
-        document("declared", text="A page about gardens.", metadata=declared, claimed_origin="human"),
-    ]
+def test_documents_with_evidence_of_a_model_are_refused_by_reason_and_the_others_admitted(store, tmp_path):
+    generated = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    rows = [{"id": f"plain{seed}", "text": text_of(plain_words(200, seed))} for seed in range(8)]
+    rows += [{"id": f"marked{n}", "text": text_of(marked_words(220, 90 + n, green()))} for n in range(3)]
+    rows += [{"id": "declared", "text": text_of(plain_words(90, 50)), "digitalSourceType": generated}]
+    rows += [{"id": "residue", "text": RESIDUE}]
+    claimed = [json.dumps({**row, "claimed_origin": "human"}) for row in rows]
+    (tmp_path / "rows.jsonl").write_text("\n".join(claimed), encoding="utf-8")
+    documents = ingest(store, "inbox", "all", [str(tmp_path / "rows.jsonl")])
 
-    state = admit(store, offered(store, everything), ADMISSION, KEY, AT)
+    state = admit(store, documents, ADMISSION, KEY, AT, checks=Checks(keys=write_ring(tmp_path, green())))
 
-    reasons = state.ledger.to_json()["dropped"]
-    assert reasons.get("refused:residue") == 1
-    assert set(sides(open_reservoir(store))) & {"residue"} == set()
-    assert state.ledger.kept + sum(reasons.values()) == 7
+    reasons = {"refused:watermark": 3, "refused:declared": 1, "refused:residue": 1}
+    assert state.ledger.to_json() == {"in": 13, "kept": 8, "review": 0, "dropped": reasons, "quarantined": {}}
+    assert set(sides(open_reservoir(store))) == {f"plain{seed}" for seed in range(8)}
 
 
 def test_claiming_that_every_row_is_human_admits_none_that_is_not(store):
@@ -110,7 +113,7 @@ def test_near_copies_of_text_known_to_be_a_models_are_refused(store):
 
 
 def test_what_was_compared_is_part_of_the_state_and_of_what_a_retry_finds(store, tmp_path):
-    ring = write_ring(tmp_path)
+    ring = write_ring(tmp_path, green())
     documents = offered(store, texts(PAGES[:3]))
     admit(store, documents, ADMISSION, KEY, AT)
 
@@ -139,19 +142,25 @@ def test_near_copies_are_kept_on_one_side_or_dropped_as_asked(store):
     assert {*before.values()} == {HUMAN, EVALUATION}
 
 
+def on_side(text, place, wanted):
+    """The text with some words at a place replaced, so that its digest gives it to a split."""
+    words = text.split()
+    for number in range(1000):
+        found = " ".join([*words[:place], *(f"other{number}of{n}" for n in range(12)), *words[place + 12 :]])
+        if is_evaluation(text_digests(pa.chunked_array([[found]]))).item() == (wanted == EVALUATION):
+            return found
+    raise AssertionError
+
+
 def test_a_document_that_is_nearly_the_same_as_others_on_both_sides_is_not_admitted(store):
-    splits = sides(admitted(store, texts(PAGES, "a")))
-    human = next(name for name in splits if splits[name] == HUMAN)
-    held_out = next(name for name in splits if splits[name] == EVALUATION)
-    words = [PAGES[int(name[1:])] for name in (human, held_out)]
-    long_words = [" ".join([text] * 1) for text in words]
-    between = " ".join(long_words)
-    near_both = offered(store, [document("x", text=words[0], url="u")], "x")
+    between = PAGES[3]
+    ends = [on_side(between, 0, HUMAN), on_side(between, len(between.split()) - 12, EVALUATION)]
+    assert similarity(*ends) < 0.7 < min(similarity(between, end) for end in ends)
+    assert set(sides(admitted(store, texts(ends))).values()) == {HUMAN, EVALUATION}
 
-    state = admit(store, near_both, ADMISSION, KEY, AT)
+    state = admit(store, offered(store, [document("between", text=between)]), ADMISSION, KEY, AT)
 
-    assert state.ledger.to_json()["dropped"] == {"duplicate": 1}
-    assert similarity(between, words[0]) < 0.7
+    assert state.ledger.to_json()["dropped"] == {"near_both_splits": 1}
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -181,14 +190,3 @@ def test_the_order_in_which_documents_are_offered_changes_no_side(tmp_path):
         found.append((sides(reservoir), reservoir.snapshot.details["tokens"]))
 
     assert all(one == found[0] for one in found)
-
-
-def test_a_document_between_two_clusters_of_different_sides_is_dropped(store, monkeypatch):
-    from collapse_guard.reservoir.sides import Place
-
-    both = Place(frozenset({HUMAN, EVALUATION}), known=True)
-    monkeypatch.setattr("collapse_guard.reservoir.sides.Sides._place", lambda *_: both)
-
-    state = admit(store, offered(store, numbered("x", [1, 1])), ADMISSION, KEY, AT)
-
-    assert state.ledger.to_json()["dropped"] == {"near_both_splits": 2}

@@ -81,3 +81,4 @@ def test_tables_can_be_read_again_and_again(tmp_path):
 
     assert list(replay()) == tables
     assert list(replay()) == tables
+    assert [replay[2], replay[0]] == [tables[2], tables[0]]

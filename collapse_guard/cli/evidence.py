@@ -214,7 +214,7 @@ def check(ring: Path, *, as_json: bool) -> None:
 @reservoir
 @click.option("--out", type=PATH, default=Path("calibration.parquet"), show_default=True, help="The file to write.")
 @as_json
-def calibrate(ring: Path, reservoir: Path, out: Path, *, as_json: bool) -> None:
+def calibrate(ring: Path, reservoir: str, out: Path, *, as_json: bool) -> None:
     """Learn from the reservoir's human text what the keys of RING would otherwise take for a mark."""
     from collapse_guard.provenance.watermark.key_ring import read_keys
     from collapse_guard.provenance.watermark.nulls import calibrate as run

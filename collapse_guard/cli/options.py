@@ -27,11 +27,13 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-root = click.option("--root", type=PATH, default=Path("guard"), show_default=True, help="Where the guard keeps things.")
+root = click.option(
+    "--root", default="guard", show_default=True, help="Where the guard keeps things: a folder or s3://bucket/prefix."
+)
 corpus = click.option("--corpus", default="corpus", show_default=True, help="The corpus' name.")
 dump = click.option("--dump", default="all", show_default=True, help="The crawl dump.")
 policy = click.option("--policy", default="default", show_default=True, help="A YAML file, or `default`.")
-reservoir = click.option("--reservoir", type=PATH, default=Path("reservoir"), show_default=True, help="Its root.")
+reservoir = click.option("--reservoir", default="reservoir", show_default=True, help="Its root: a folder or s3://.")
 key = click.option(
     "--key",
     type=PATH,

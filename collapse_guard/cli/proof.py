@@ -29,7 +29,7 @@ trusted = click.option(
 newest = click.option("--dump", help="The newest release of this dump; by default of the newest dump.")
 
 
-def _chosen(root: Path, corpus: str, keys: tuple[PublicKey, ...], wanted: str | None, **how: Any) -> Release:
+def _chosen(root: str, corpus: str, keys: tuple[PublicKey, ...], wanted: str | None, **how: Any) -> Release:
     """The release that was named, or the one that a training run would get now."""
     from collapse_guard.release import open_release
     from collapse_guard.verify import find_release
@@ -79,11 +79,13 @@ def verify(release: str | None, document: str | None, bundle: Path | None, *, as
 
 
 def _verified_text(found: Verified, bundle: Path | None) -> str:
+    from collapse_guard.verify import UNPROVEN
+
     entry, account = found.release, found.account
     shares = ", ".join(f"{tokens:,} {origin}" for origin, tokens in sorted(account.shares.items()))
     proven = [
         f"release {entry.number} of {entry.corpus!r} ({entry.dump}), {entry.digest}",
-        f"its signature, by one of {', '.join(keyid[:16] for keyid in found.signers)}, and the chain before it",
+        f"its signature, by one of {', '.join(keyid[:16] for keyid in found.trusted)}, and the chain before it",
         f"{account.shards:,} shards, {account.bytes:,} bytes: each is what was published",
         f"the ledgers of {len(account.steps)} steps, counted again from rows",
         f"tokens by origin, added up from rows: {shares}",
@@ -92,8 +94,6 @@ def _verified_text(found: Verified, bundle: Path | None) -> str:
         *([f"copied to {bundle}: python -I cg_verify.py {bundle} {entry.corpus} --key SIGNER.pem"] if bundle else []),
     ]
     lines = [f"proven      {line}" for line in proven] + [f"RECALLED    {notice.sentence}" for notice in found.notices]
-    from collapse_guard.verify import UNPROVEN
-
     return "\n".join([*lines, *(f"not proven  {line}" for line in UNPROVEN)])
 
 
@@ -108,7 +108,7 @@ def _verified_text(found: Verified, bundle: Path | None) -> str:
 @as_json
 def recall(
     wanted: str,
-    root: Path,
+    root: str,
     corpus: str | None,
     trusted: tuple[Path, ...],
     key: Path | None,
@@ -151,13 +151,13 @@ def _one_of(kind: str | None) -> None:
 @corpus
 @newest
 @trusted
-@click.option("--reservoir", type=PATH, help="Where the reservoir lies, for the licences of its documents.")
+@click.option("--reservoir", help="Where the reservoir lies, for the licences of its documents.")
 @click.option("--eu-summary", "kind", flag_value="eu_summary", help="Facts for the EU training-content summary.")
 @click.option("--croissant", "kind", flag_value="croissant", help="A Croissant 1.1 description (JSON-LD).")
 @click.option("--out", type=PATH, help="Write it to this file instead of the terminal.")
 @as_json
 def report(
-    release: str | None, reservoir: Path | None, kind: str | None, out: Path | None, *, as_json: bool, **where: Any
+    release: str | None, reservoir: str | None, kind: str | None, out: Path | None, *, as_json: bool, **where: Any
 ) -> None:
     """Describe a release for others, from its rows and ledgers; what is unknown is written as unknown.
 

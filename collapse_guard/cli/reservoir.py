@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,6 @@ from collapse_guard.cli.options import PATH, as_json, key, options
 from collapse_guard.cli.terminal import notes, show, show_snapshot, signing_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from collapse_guard.reservoir import Rules
     from collapse_guard.snapshot import Snapshot
     from collapse_guard.store import Store
@@ -177,23 +176,32 @@ def export_manifest(out: Path, trusted: Path | None, root: str, key: Path | None
 @reservoir_group.command(name="verify")
 @click.option("--sample", type=click.FloatRange(0, 1, min_open=True), help="Re-hash only this share of the shards.")
 @click.option("--seed", default="", help="Chooses them; by default today's date.")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What `export-manifest` wrote before: nothing listed there may be gone.",
+)
 @trusted
 @root
 @as_json
-def verify_reservoir(sample: float | None, seed: str, trusted: Path | None, root: str, *, as_json: bool) -> None:
+def verify_reservoir(
+    *, sample: float | None, seed: str, manifest: Path | None, trusted: Path | None, root: str, as_json: bool
+) -> None:
     """Verify every signature and every lock, and re-hash every document."""
     from collapse_guard.attestation import load_public_key
-    from collapse_guard.reservoir import Sample
+    from collapse_guard.reservoir import Sample, check_manifest
     from collapse_guard.reservoir import verify as run
 
+    store, pinned = _store(root), load_public_key(trusted) if trusted else None
     chosen = Sample(sample, seed or datetime.now(UTC).date().isoformat()) if sample else None
-    pinned = load_public_key(trusted) if trusted else None
     with notes.status("verifying") as status:
 
         def watch(done: int, total: int) -> None:
             status.update(f"verified {done:,} of {total:,} shards")
 
-        counts = run(_store(root), pinned, sample=chosen, watch=watch)
+        counts = run(store, pinned, sample=chosen, watch=watch)
+        if manifest:
+            counts["listed"] = check_manifest(store, manifest.read_bytes(), str(manifest), pinned)
     text = "{states} state(s), {documents:,} documents, {bytes:,} bytes: unchanged since they were admitted"
     text += f" ({counts['shards']:,} shards sampled)" if sample else ""
     show(counts, json_wanted=as_json, text=text.format(**counts))

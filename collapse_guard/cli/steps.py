@@ -160,7 +160,7 @@ def audit(policy: str, **where: Any) -> None:
 @at_corpus
 @policy
 @reservoir
-def mix(policy: str, reservoir: Path, **where: Any) -> None:
+def mix(policy: str, reservoir: str, **where: Any) -> None:
     """Mix the pool with the reservoir at the policy's share; publishes a candidate, releases nothing."""
     from collapse_guard.catalogue import load_policy
     from collapse_guard.mix import mix as run
@@ -194,7 +194,7 @@ def _show_judgement(judgement: Judgement, extra: dict[str, Any], *, json_wanted:
 @at_corpus
 @policy
 @reservoir
-def judge(policy: str, reservoir: Path, **where: Any) -> None:
+def judge(policy: str, reservoir: str, **where: Any) -> None:
     """Judge the candidate: gates, state, remedy. Exit 1 where it may not be released."""
     from collapse_guard.catalogue import load_policy
     from collapse_guard.judge import judge as run
@@ -213,7 +213,7 @@ def judge(policy: str, reservoir: Path, **where: Any) -> None:
 @policy
 @reservoir
 @key
-def release(policy: str, reservoir: Path, key: Path | None, **where: Any) -> None:
+def release(policy: str, reservoir: str, key: Path | None, **where: Any) -> None:
     """Judge the candidate and release it, signed, if every gate is open."""
     from collapse_guard.catalogue import load_policy
     from collapse_guard.release import release as run
@@ -234,9 +234,9 @@ def release(policy: str, reservoir: Path, key: Path | None, **where: Any) -> Non
 @click.command()
 @click.argument("document_id")
 @root
-@click.option("--reservoir", type=PATH, help="Look there too.")
+@click.option("--reservoir", help="Look there too.")
 @as_json
-def explain(document_id: str, root: Path, reservoir: Path | None, *, as_json: bool) -> None:
+def explain(document_id: str, root: str, reservoir: str | None, *, as_json: bool) -> None:
     """Tell a document's whole way: source, signals, rules, verdict, mix, release."""
     from collapse_guard.explain import explain as run
 
@@ -247,7 +247,7 @@ def explain(document_id: str, root: Path, reservoir: Path | None, *, as_json: bo
 @click.command()
 @root
 @as_json
-def sweep(root: Path, *, as_json: bool) -> None:
+def sweep(root: str, *, as_json: bool) -> None:
     """Delete what crashed runs left behind; run it while nothing else runs."""
     from collapse_guard.snapshot import sweep as run
 
@@ -259,8 +259,9 @@ def sweep(root: Path, *, as_json: bool) -> None:
 @click.option("--root", type=PATH, default=Path("demo-out"), show_default=True, help="Where the demo leaves things.")
 @click.option("--generations", default=4, show_default=True, type=click.IntRange(2, 20), help="Training rounds.")
 @click.option("--seed", default=0, show_default=True, help="Fixes everything that is random.")
+@click.option("--store", help="Where guard and reservoir lie, such as s3://bucket/prefix; by default below --root.")
 @as_json
-def demo(root: Path, generations: int, seed: int, *, as_json: bool) -> None:
+def demo(root: Path, generations: int, seed: int, store: str | None, *, as_json: bool) -> None:
     """Watch a model collapse, and the guard prevent it, on this machine's own documentation."""
     from collapse_guard.components.demonstration import run
     from collapse_guard.report.tables import DemoTable
@@ -273,14 +274,15 @@ def demo(root: Path, generations: int, seed: int, *, as_json: bool) -> None:
                 rows.show(unguarded, guarded)
             status.update(f"generation {number + 1}: scraping, guarding, training")
 
-        result = run(root, generations, seed, show)
+        result = run(root, generations, seed, show, store=store)
     if as_json:
         click.echo(json.dumps(result))
         return
     where = result["release"]
     screen.print(f"\nThe newest release is {where['digest'][:12]} ({where['dump']}) in {where['root']}. Open it with:")
     screen.print(f"  collapse_guard.open_release({where['root']!r}, {where['name']!r}).to_pandas()", markup=False)
-    screen.print(f"Look at the runs, checks and plots with:\n  make ui DEMO={root}", markup=False)
+    setting = f"COLLAPSE_GUARD_STORE={store} " if store else ""
+    screen.print(f"Look at the runs, checks and plots with:\n  {setting}make ui DEMO={root}", markup=False)
 
 
 COMMANDS = (ingest, measure, sift, audit, mix, judge, release, explain, sweep, demo)

@@ -90,11 +90,11 @@ class WatchedEngine:
             yield result
 
 
-def store_at(path: Path) -> Store:
+def store_at(root: str | Path) -> Store:
     """Open the store at a root."""
     from collapse_guard.store import open_store
 
-    return open_store(path)
+    return open_store(root)
 
 
 def latest_of(store: Store, name: str, command: str) -> Snapshot:

@@ -59,12 +59,14 @@ def rotate(
 ) -> None:
     """Trust another key, or retire one, or both; what a retired key signed before stays valid."""
     from collapse_guard.attestation import rotate as run
+    from collapse_guard.reservoir import writable
     from collapse_guard.store import open_store
 
+    now = datetime.now(UTC)
     entry = run(
-        open_store(root),
+        writable(open_store(root), now),
         signing_key(key),
-        datetime.now(UTC),
+        now,
         because,
         new=signing_key(new) if new else None,
         valid_from=valid_from.replace(tzinfo=UTC) if valid_from else None,

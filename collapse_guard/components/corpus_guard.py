@@ -23,6 +23,7 @@ from collapse_guard.components.showing import (
     gate_checks,
     judgement_metadata,
     materialised,
+    mix_metadata,
     plot_metadata,
     signal_metadata,
 )
@@ -30,7 +31,7 @@ from collapse_guard.errors import GateClosed
 from collapse_guard.ingest import ingest
 from collapse_guard.judge import Judgement, history, judge
 from collapse_guard.measure import measure_snapshot, measured_columns
-from collapse_guard.mix import mix
+from collapse_guard.mix import Leaks, find_leaks, mix
 from collapse_guard.release import release
 from collapse_guard.reservoir import open_reservoir
 from collapse_guard.sift import sift_snapshot
@@ -40,6 +41,7 @@ from collapse_guard.version import __version__
 
 Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 STEPS = ("documents", "measured", "sifted", "candidate", "release")
+KEPT_OUT, ENOUGH = "evaluation_split_is_kept_out", "reservoir_is_enough"
 MAX_QUARANTINED = 0.05
 """Above this share of the input, the check on `documents` warns."""
 
@@ -246,7 +248,15 @@ class _Guard:
             f"gate_{name}": (f"{self.policy.gate_metric(name)} is inside its bound.", gate.outside == "block")
             for name, gate in self.policy.gates.items()
         }
-        checks = {**gates, "state": ("The corpus has not collapsed.", True)}
+        checks = {
+            **gates,
+            "state": ("The corpus has not collapsed.", True),
+            KEPT_OUT: (
+                "No document of the reservoir's evaluation split, no copy and no near-copy of one is mixed.",
+                True,
+            ),
+            ENOUGH: ("The reservoir met the share without repeats and without a smaller mix.", False),
+        }
         upstream = [self.key("sifted"), self.component.reservoir_asset]
 
         @self.declare("candidate", upstream, checks, self.policy.digest[:16])  # type: ignore[untyped-decorator]
@@ -256,10 +266,12 @@ class _Guard:
                 reservoir = open_reservoir(self.place.store(self.component.reservoir))
                 snapshot = mix(self.store, reservoir, self.component.name, context.partition_key, self.policy)
                 judgement = judge(self.store, snapshot, reservoir, self.policy)
+                leaks = find_leaks(self.store, snapshot, reservoir.at(snapshot.parents[0]), self.policy)
             yield from gate_checks(judgement, key)
             yield _state_check(judgement, key)
+            yield from _mix_checks(snapshot, leaks, key)
             trend = plot_metadata(history(self.store, self.component.name), f"{self.component.name}, dump by dump")
-            yield materialised(snapshot, key, {**trend, **judgement_metadata(judgement)})
+            yield materialised(snapshot, key, {**trend, **judgement_metadata(judgement), **mix_metadata(snapshot)})
 
         return candidate  # type: ignore[no-any-return]
 
@@ -289,7 +301,11 @@ class _Guard:
                     )
                     raise
             yield dg.AssetCheckResult(check_name="release_gate", asset_key=key, passed=True, severity=ERROR)
-            facts = {"collapse_guard/release": entry.number, "collapse_guard/signed_by": signing_key.public.keyid[:16]}
+            facts = {
+                "collapse_guard/release": entry.number,
+                "collapse_guard/signed_by": signing_key.public.keyid[:16],
+                "collapse_guard/merkle_root": entry.statement["documents"]["merkle_root"],
+            }
             yield materialised(candidate, key, {**judgement_metadata(judgement), **facts})
 
         return released  # type: ignore[no-any-return]
@@ -331,6 +347,18 @@ def _keys_check(unsupported: list[dict[str, str]], asset: dg.AssetKey) -> dg.Ass
     passed = not unsupported
     return dg.AssetCheckResult(
         check_name="every_key_tested", asset_key=asset, passed=passed, severity=WARN, description=told or None
+    )
+
+
+def _mix_checks(candidate: Snapshot, leaks: Leaks, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """What the rows of a candidate say about the evaluation split, and whether the reservoir was enough."""
+    yield dg.AssetCheckResult(
+        check_name=KEPT_OUT, asset_key=key, passed=not leaks.count, severity=ERROR, description=leaks.sentence
+    )
+    exhausted = candidate.details["exhausted"]
+    told = exhausted and f"{exhausted['missing']:,} {candidate.details['by']} were missing: {exhausted['action']}"
+    yield dg.AssetCheckResult(
+        check_name=ENOUGH, asset_key=key, passed=exhausted is None, severity=WARN, description=told
     )
 
 

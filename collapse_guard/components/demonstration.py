@@ -89,9 +89,17 @@ def demo_policy(context: dg.ComponentLoadContext) -> Callable[[str], str]:
     return lambda out: policy_in(context.project_root / out)
 
 
-def components(out: str) -> Components:
-    """The same components as the YAML in the project's `collapse_guard/defs/`, with everything below one folder."""
-    guard, reservoir, key = f"{out}/guard", f"{out}/reservoir", f"{out}/signing.pem"
+def components(out: str, store: str | None = None) -> Components:
+    """The same components as the YAML in the project's `collapse_guard/defs/`.
+
+    Args:
+        out: The folder that everything lies below.
+        store: Where guard and reservoir lie instead, such as `s3://bucket/prefix`.
+
+    Returns:
+        The components.
+    """
+    guard, reservoir, key = f"{store or out}/guard", f"{store or out}/reservoir", f"{out}/signing.pem"
     return Components(
         HumanReservoir(
             root=reservoir,
@@ -122,11 +130,12 @@ def components(out: str) -> Components:
 class Demo:
     """One run of the demo: writes the scrapes, materialises the assets, reads what they left."""
 
-    def __init__(self, out: Path, seed: int) -> None:
+    def __init__(self, out: Path, seed: int, store: str | None = None) -> None:
         self.out = out
+        self._store = store or str(out)
         self._seed = seed
         self._place = Place(out, out)
-        self._guard = open_store(out / "guard")
+        self._guard = open_store(f"{self._store}/guard")
         home = out / "dagster"
         home.mkdir(parents=True)
         (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
@@ -142,7 +151,7 @@ class Demo:
         folder = self.out / POLICY_FOLDER
         self._mark = Mark(write_ring(folder, (row["text"] for row in rows), self._seed))
         (folder / POLICY_NAME).write_text(_policy(), encoding="utf-8")
-        self._components = components(str(self.out))
+        self._components = components(str(self.out), self._store)
         held = int(len(rows) * RESERVOIR_SHARE)
         _write_rows(self.out / "human" / "documentation.jsonl.zst", rows[:held])
         texts = [row["text"] for row in rows[held:]]
@@ -170,8 +179,9 @@ class Demo:
         """Where the newest release is."""
         from collapse_guard.release import open_release  # noqa: PLC0415 - the line that a reader of the demo types
 
-        opened = open_release(self.out / "guard", CORPUS)
-        return {"root": str(self.out / "guard"), "name": CORPUS, "dump": opened.release.dump, "digest": opened.digest}
+        root = f"{self._store}/guard"
+        opened = open_release(root, CORPUS)
+        return {"root": root, "name": CORPUS, "dump": opened.release.dump, "digest": opened.digest}
 
     def _scrape(self, arm: str, number: int, dump: str) -> frozenset[str]:
         """Write what a crawl would find, and give the addresses of the pages that carry the vendor's mark."""
@@ -298,7 +308,12 @@ def fresh_folder(out: Path) -> Path:
 
 
 def run(
-    out: Path, generations: int, seed: int, show: Callable[[int, dict[str, Any], dict[str, Any]], None]
+    out: Path,
+    generations: int,
+    seed: int,
+    show: Callable[[int, dict[str, Any], dict[str, Any]], None],
+    *,
+    store: str | None = None,
 ) -> dict[str, Any]:
     """Run the demo.
 
@@ -307,13 +322,14 @@ def run(
         generations: Training rounds; round 0 is trained on human pages alone.
         seed: Fixes everything that is random.
         show: Called after each generation with the rows of the unguarded and the guarded arm.
+        store: Where guard and reservoir lie, such as `s3://bucket/prefix`; by default below `out`.
 
     Returns:
         `arms.guarded`, `arms.unguarded` (a row per generation) and `release`.
     """
     out = fresh_folder(out)
     (out / MARKER).write_text(json.dumps({"generations": generations, "seed": seed}), encoding="utf-8")
-    demo = Demo(out, seed)
+    demo = Demo(out, seed, store)
     try:
         demo.prepare(generations)
         arms: dict[str, list[dict[str, Any]]] = {"guarded": [], "unguarded": []}

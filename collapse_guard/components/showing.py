@@ -83,6 +83,18 @@ def judgement_metadata(judgement: Judgement) -> dict[str, Any]:
     return {**facts, **remedy, **measured}
 
 
+def mix_metadata(candidate: Snapshot) -> dict[str, Any]:
+    """What a candidate is made of: shares, what is new to this generation, and how often the reservoir is used."""
+    details = candidate.details
+    shares = {f"collapse_guard/share_{name}": share for name, share in details["shares"].items()}
+    tables = {
+        "collapse_guard/tokens_by_role": details["tokens_by_role"],
+        "collapse_guard/reservoir_uses": details["reservoir_uses"],
+        "collapse_guard/accumulation": details["accumulation"],
+    }
+    return {**shares, **{name: said for name, said in tables.items() if said}}
+
+
 def plot_metadata(history: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
     """The trend over dumps as an image."""
     image = base64.b64encode(history_plot(history, title)).decode()

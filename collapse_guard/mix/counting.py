@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from collapse_guard import signals
 from collapse_guard.measure import count_tokens_of
-from collapse_guard.reservoir import EVALUATION, HUMAN
+from collapse_guard.reservoir import HUMAN
 from collapse_guard.snapshot import Ledger, Snapshot, find_run, publish, read_shard, run_key, write_shard
 from collapse_guard.version import __version__
 
@@ -33,8 +33,8 @@ def reservoir_counts(store: Store, reservoir: Reservoir, policy: Policy) -> Snap
         policy: Its `tokens` and `mix.strata`.
 
     Returns:
-        A snapshot with a shard (`tokens, language`) for each text shard, under the role of its split; null where the
-        reservoir's own index says all that the policy asks for.
+        A snapshot with a shard (`tokens, language`) for each text shard that may be mixed; null where the reservoir's
+        own index says all that the policy asks for.
     """
     by_language = "language" in policy.mix.strata
     if policy.tokens is None and not by_language:
@@ -45,11 +45,7 @@ def reservoir_counts(store: Store, reservoir: Reservoir, policy: Policy) -> Snap
     earlier = find_run(store, LOG, key)
     if earlier is not None:
         return earlier
-    shards = tuple(
-        write_shard(store, _counted(reservoir, text, policy), split)
-        for split in (HUMAN, EVALUATION)
-        for text, _ in reservoir.shards(split)
-    )
+    shards = tuple(write_shard(store, _counted(reservoir, text, policy), HUMAN) for text, _ in reservoir.shards(HUMAN))
     rows = sum(shard.rows for shard in shards)
     ledger = Ledger(came_in=rows, kept=rows)
     return publish(store, Snapshot(LOG, LOG, f"{LOG}@1", parents, shards, ledger, None, __version__, key, details))
@@ -60,7 +56,7 @@ def mixable_tokens(store: Store, reservoir: Reservoir, policy: Policy) -> int:
     counted = reservoir_counts(store, reservoir, policy) if policy.tokens else None
     if counted is None:
         return reservoir.tokens
-    tables = (read_shard(store, shard, ["tokens"]) for shard in counted.with_role(HUMAN))
+    tables = (read_shard(store, shard, ["tokens"]) for shard in counted.shards)
     return sum(pc.sum(table["tokens"]).as_py() or 0 for table in tables)
 
 

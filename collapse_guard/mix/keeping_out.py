@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,14 @@ import pyarrow.compute as pc
 from collapse_guard.dedup import EVALUATION_RANK, SIGNATURE, Clusters, signed
 from collapse_guard.document import ORIGINS, UNKNOWN
 from collapse_guard.kernels.overlap import overlap_table, overlaps
-from collapse_guard.reservoir import EVALUATION, with_digests
+from collapse_guard.mix.offers import HELD_OUT, held_out
+from collapse_guard.reservoir import with_digests
 from collapse_guard.sift import compared_by
 from collapse_guard.snapshot import read_rows
 from collapse_guard.spill import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from numpy.typing import NDArray
 
     from collapse_guard.policy import Policy
     from collapse_guard.reservoir import Reservoir
@@ -59,27 +61,24 @@ def find_leaks(store: Store, candidate: Snapshot, reservoir: Reservoir, policy: 
         What was found: equal ids with equal texts or not, equal texts, near-copies, and quotations where the policy
         refuses those.
     """
-    held_out = list(reservoir.texts(EVALUATION))
-    names = pa.chunked_array([chunk for table in held_out for chunk in table["id"].chunks], pa.string())
+    tables = [table for split in HELD_OUT for table in reservoir.texts(split)]
+    names, split = held_out(reservoir, "id"), policy.mix.evaluation_split
+    known = overlap_table(held_out(reservoir, "text"), split.n) if split else None
     shards = candidate.with_role("documents")
-    count, found, first = 0, 0, []
+    found, first = 0, []
     with store.scratch() as scratch:
-        tables = (_compared(table, policy, rank=EVALUATION_RANK) for table in held_out)
+        guarded = (_compared(table, policy, rank=EVALUATION_RANK) for table in tables)
         mixed = (_compared(table, policy, rank=ORIGINS.index(UNKNOWN)) for table in read_rows(store, shards))
-        compared = Replay(_chained(tables, mixed), scratch / "compared")
         rows = len(names) + sum(shard.rows for shard in shards)
+        compared = Replay(chain(guarded, mixed), scratch / "compared")
         copies = Clusters(compared, rows=rows, near=policy.dedup.near, scratch=scratch)
         for index, table in enumerate(read_rows(store, shards)):
-            near = copies.in_shard(len(held_out) + index, table.num_rows)
-            leaked = _leaked(table, near, names, _quoted(table, held_out, policy))
-            count, found = count + table.num_rows, found + int(leaked.sum())
+            leaked = _leaked(table, copies.in_shard(len(tables) + index, table.num_rows), names)
+            if known:
+                leaked |= overlaps(table["text"], known) > 0
+            found += int(leaked.sum())
             first += table["id"].filter(pa.array(leaked)).to_pylist()[:MAX_NAMED]
-    return Leaks(count, len(names), found, tuple(first[:MAX_NAMED]))
-
-
-def _chained(*passes: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    for tables in passes:
-        yield from tables
+    return Leaks(rows - len(names), len(names), found, tuple(first[:MAX_NAMED]))
 
 
 def _compared(table: pa.Table, policy: Policy, rank: int) -> pa.Table:
@@ -94,15 +93,7 @@ def _compared(table: pa.Table, policy: Policy, rank: int) -> pa.Table:
     return compared_by(facts.select(wanted), policy.dedup, rank=rank)
 
 
-def _leaked(table: pa.Table, near: pa.Table, names: pa.ChunkedArray, quoted: np.ndarray) -> np.ndarray:
+def _leaked(table: pa.Table, near: pa.Table, names: pa.ChunkedArray) -> NDArray[np.bool_]:
     same_id = pc.is_in(table["id"], names).to_numpy()
     copy = pc.fill_null(pc.equal(near["kept_rank"], EVALUATION_RANK), False).to_numpy()  # noqa: FBT003
-    return np.asarray(same_id | copy | quoted)
-
-
-def _quoted(table: pa.Table, held_out: list[pa.Table], policy: Policy) -> np.ndarray:
-    split = policy.mix.evaluation_split
-    if split is None or not held_out:
-        return np.zeros(table.num_rows, bool)
-    texts = pa.chunked_array([chunk for found in held_out for chunk in found["text"].chunks], pa.large_string())
-    return np.asarray(overlaps(table["text"], overlap_table(texts, split.n)) > 0)
+    return np.asarray(same_id | copy)

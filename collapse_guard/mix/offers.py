@@ -19,7 +19,8 @@ from collapse_guard.kernels.overlap import overlap_table, overlaps
 from collapse_guard.mix.counting import reservoir_counts
 from collapse_guard.mix.plan import POOL
 from collapse_guard.policy import POOL_KINDS
-from collapse_guard.reservoir import ADMITTED_WITH, EVALUATION, HUMAN
+from collapse_guard.reservoir import ADMITTED, ADMITTED_WITH, EVALUATION, HUMAN
+from collapse_guard.reservoir.states import PENDING
 from collapse_guard.selection import priorities, weighted
 from collapse_guard.sift import aligned_sources, compared_by, copy_rules
 from collapse_guard.snapshot import read_shard
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 VERIFIED_RANK = ORIGINS.index(HUMAN_VERIFIED)
 OVERLAP = "evaluation_overlap"
 TOMBSTONE = "tombstone:"
+HELD_OUT = (EVALUATION, PENDING + EVALUATION)
+"""Splits of the reservoir that no mix may hold, what was admitted and is not in force yet included."""
 _KIND_OF = {HUMAN_VERIFIED: HUMAN_PRESUMED, EDITED: SYNTHETIC}
 _FACTS = ["id", "text_sha256", "tokens", "captured_at", "origin", "domain", "language", "licence"]
 _TYPES = {"origin": pa.string(), "domain": pa.string(), "language": pa.string(), "licence": pa.string()}
@@ -135,8 +138,7 @@ class Offers:
         self._copies = Clusters(compared, rows=rows, near=dedup.near, scratch=scratch)
         self._evaluation = None
         if split:
-            texts = [chunk for table in reservoir.texts(EVALUATION) for chunk in table["text"].chunks]
-            self._evaluation = overlap_table(pa.chunked_array(texts, pa.large_string()), split.n)
+            self._evaluation = overlap_table(held_out(reservoir, "text"), split.n)
         self._tables = Replay(map(self._decided, range(len(self.sources))), scratch / "offers")
 
     def table(self, index: int) -> pa.Table:
@@ -204,12 +206,20 @@ class Offers:
         return found
 
 
+def held_out(reservoir: Reservoir, name: str) -> pa.ChunkedArray:
+    """A column of every document of the evaluation split, those still pending included."""
+    tables = (table for split in HELD_OUT for table in reservoir.texts(split))
+    return pa.chunked_array([chunk for table in tables for chunk in table[name].chunks], ADMITTED.field(name).type)
+
+
 def _guarded(store: Store, reservoir: Reservoir, policy: Policy) -> Iterator[Source]:
     counted = reservoir_counts(store, reservoir, policy)
-    for split in (HUMAN, EVALUATION):
-        counts = counted.with_role(split) if counted else [None] * len(reservoir.shards(split))
-        for (text, index), count in zip(reservoir.shards(split), counts, strict=True):
-            yield Source(reservoir.store, split, "", text, index, counts=count, counts_store=store)
+    shards = reservoir.shards(HUMAN)
+    counts = counted.shards if counted else [None] * len(shards)
+    for (text, index), count in zip(shards, counts, strict=True):
+        yield Source(reservoir.store, HUMAN, "", text, index, counts=count, counts_store=store)
+    for split in HELD_OUT:
+        yield from (Source(reservoir.store, EVALUATION, "", text, index) for text, index in reservoir.shards(split))
 
 
 def _pool_sources(store: Store, sifted: Snapshot) -> Iterator[Source]:

@@ -88,11 +88,15 @@ def write(store: Store, offers: Offers, plan: Plan, newest: str, scratch: Path) 
     )
     taken = _Taken(newest)
     with Spill(scratch / "mix", _SPILLED, -(-_expected_tokens(offers, plan) // TOKENS_PER_BUCKET)) as spill:
-        for uses, rows in _decided_rows(offers, plan):
-            taken.count_uses(uses)
-            usage.write(uses)
-            for part in rows:
-                spill.write(part, _buckets(part, spill.buckets))
+        for index, source in enumerate(offers.sources):
+            uses = np.zeros(offers.table(index).num_rows, np.int16)
+            for rows in _decided_rows(offers, plan, index):
+                uses += pc.is_null(rows["rule"]).to_numpy()
+                spill.write(rows, _buckets(rows, spill.buckets))
+            if source.stratum == HUMAN:
+                used = _usage(offers.table(index), uses)
+                taken.count_uses(used)
+                usage.write(used)
         spill.close()
         for bucket in range(spill.buckets):
             rows = spill.read(bucket)
@@ -118,22 +122,17 @@ def _buckets(rows: pa.Table, buckets: int) -> NDArray[np.int64]:
     return found
 
 
-def _decided_rows(offers: Offers, plan: Plan) -> Iterator[tuple[pa.Table, Iterator[pa.Table]]]:
-    """For each source how often its documents are used, and the rows of each use."""
-    for index, source in enumerate(offers.sources):
-        if source.stratum == POOL:
-            yield USAGE.empty_table(), iter([_decide(source, offers.table(index), plan.pool, 0, offers.seed)])
-        if source.stratum == HUMAN:
-            uses = enumerate(plan.reservoir or (TAKE_NOTHING,))
-            rows = [
-                _decide(source, offers.with_priorities(index, epoch), choice, epoch, offers.seed)
-                for epoch, choice in uses
-            ]
-            yield _usage(offers.table(index), rows), iter(rows)
+def _decided_rows(offers: Offers, plan: Plan, index: int) -> Iterator[pa.Table]:
+    """The rows of one source, for each use of the reservoir."""
+    source = offers.sources[index]
+    if source.stratum == POOL:
+        yield _decide(source, offers.table(index), plan.pool, 0, offers.seed)
+    if source.stratum == HUMAN:
+        for epoch, choice in enumerate(plan.reservoir or (TAKE_NOTHING,)):
+            yield _decide(source, offers.with_priorities(index, epoch), choice, epoch, offers.seed)
 
 
-def _usage(offers: pa.Table, rows: list[pa.Table]) -> pa.Table:
-    uses = sum((pc.is_null(part["rule"]).to_numpy().astype(np.int16) for part in rows), np.int16(0))
+def _usage(offers: pa.Table, uses: NDArray[np.int16]) -> pa.Table:
     columns = {name: offers[name] for name in ("id", "text_sha256", "tokens")}
     return pa.table({**columns, "uses": pa.array(uses, pa.int16())}, schema=USAGE)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from collapse_guard.release.accounting import Account, Proof, take_account
 from collapse_guard.release.chain import PREDICATE, Release, read_chain, releases_prefix, trusted_by
 from collapse_guard.release.corpus import ReleasedCorpus
 from collapse_guard.release.notices import Notice, notices_for, read_notices
 from collapse_guard.release.opening import OnClosed, OnRecalled, open_release, released_snapshot
-from collapse_guard.release.publishing import release
+
+if TYPE_CHECKING:
+    from collapse_guard.release.publishing import release
 
 __all__ = [
     "PREDICATE",
@@ -28,3 +32,12 @@ __all__ = [
     "take_account",
     "trusted_by",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute
+    """Load what releases when it is asked for: whoever opens a release needs neither judge nor mix."""
+    if name != "release":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from collapse_guard.release.publishing import release  # noqa: PLC0415 - as the line above says
+
+    return release

@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 from collapse_guard.document import text_digests
 from collapse_guard.errors import DamagedDataError
 from collapse_guard.merkle import Tree, includes
-from collapse_guard.sift import aligned_sources
+from collapse_guard.reservoir import HUMAN
 from collapse_guard.snapshot import Ledger, find_digest, read_verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from collapse_guard.snapshot import Shard, Snapshot
+    from collapse_guard.snapshot import Parent, Shard, Snapshot
     from collapse_guard.store import Store
 
     Progress = Callable[[int, int], None]
@@ -45,7 +45,6 @@ left out, whose rows do not say it.
 """
 _MUST_ESCAPE = r'["\\\x00-\x1f]'
 _KEPT = ["id", "source", "tokens", "origin", "text_sha256", "text"]
-_POOL = "pool"
 
 
 @dataclass(frozen=True)
@@ -178,8 +177,7 @@ class _Chain:
     def of(cls, store: Store, candidate: Snapshot) -> _Chain:
         """Find them in a store; the reservoir, which lies elsewhere, is not among them."""
         parents = [parent for parent in candidate.parents if parent.name.split("/")[1:2] == ["sifted"]]
-        sifted = [find_digest(store, parent) for parent in parents]
-        return cls(candidate, tuple((snapshot, *aligned_sources(store, snapshot)) for snapshot in sifted))
+        return cls(candidate, tuple(_dump(store, parent) for parent in parents))
 
     def shards(self) -> Iterator[Shard]:
         """Every shard of every step."""
@@ -187,6 +185,12 @@ class _Chain:
         for dump in self.dumps:
             for snapshot in dump:
                 yield from snapshot.shards
+
+
+def _dump(store: Store, parent: Parent) -> tuple[Snapshot, Snapshot, Snapshot]:
+    sifted = find_digest(store, parent)
+    measured = find_digest(store, sifted.parents[0])
+    return sifted, measured, find_digest(store, measured.parents[0])
 
 
 class _Reader:
@@ -201,7 +205,8 @@ class _Reader:
 
     def table(self, shard: Shard, columns: Sequence[str]) -> pa.Table:
         """Read columns of a shard."""
-        return pq.read_table(pa.BufferReader(self._read(shard)), columns=list(columns), use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(self._read(shard)))  # twice as fast as read_table
+        return file.read(columns=list(columns), use_threads=False)
 
     def verify(self, shard: Shard) -> None:
         """Hash a shard that was not read yet."""
@@ -305,7 +310,7 @@ def _kept(reader: _Reader, shard: Shard, candidate: Snapshot, counts: _Counts) -
 
 def _left_out(reader: _Reader, shard: Shard, candidate: Snapshot, counts: _Counts) -> pa.Table:
     table = reader.table(shard, ["id", "tokens", "origin", "text_sha256", "rule", "stratum", "dump"])
-    pool = table.filter(pc.equal(table["stratum"], _POOL))
+    pool = table.filter(pc.not_equal(table["stratum"], HUMAN))
     counts.offered.update(pool["dump"].to_pylist())
     counts.taken += table["rule"].null_count
     table = table.filter(pc.is_valid(table["rule"]))

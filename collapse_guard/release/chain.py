@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapse_guard import attestation
@@ -12,7 +13,6 @@ from collapse_guard.snapshot import LOG_DIGITS, Parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from collapse_guard.attestation import PublicKey, Statement
     from collapse_guard.store import Store
@@ -48,7 +48,7 @@ def entry_key(prefix: str, number: int) -> str:
     return f"{prefix}{number:0{LOG_DIGITS}d}.json"
 
 
-def trusted_by(store: Store, pinned: Sequence[Path] = ()) -> tuple[PublicKey, ...]:
+def trusted_by(store: Store, pinned: Sequence[str | Path] = ()) -> tuple[PublicKey, ...]:
     """The keys whose signatures count.
 
     Args:
@@ -60,7 +60,7 @@ def trusted_by(store: Store, pinned: Sequence[Path] = ()) -> tuple[PublicKey, ..
     """
     if not pinned:
         return attestation.trusted_keys(store)
-    loaded = [attestation.load_public_key(path) for path in pinned]
+    loaded = [attestation.load_public_key(Path(path)) for path in pinned]
     found = {key.keyid: key for one in loaded for key in attestation.trusted_keys(store, one)}
     return tuple(found.values())
 

@@ -32,7 +32,7 @@ def open_release(
     dump: str | None = None,
     on_closed: OnClosed = "fail",
     on_recalled: OnRecalled = "fail",
-    trusted: Path | Sequence[Path] = (),
+    trusted: str | Path | Sequence[str | Path] = (),
 ) -> ReleasedCorpus:
     """Open a released corpus; what was not released cannot be opened.
 
@@ -56,7 +56,7 @@ def open_release(
     store = open_store(root)
     if not any(store.list(releases_prefix(name))):
         raise GateClosed(f"{store.root}: nothing was released under {name!r}; only released corpora can be opened")
-    keys = trusted_by(store, [trusted] if isinstance(trusted, Path) else trusted)
+    keys = trusted_by(store, [trusted] if isinstance(trusted, str | Path) else trusted)
     chain = [entry for entry in read_chain(store, name, keys) if dump in {None, entry.dump}]
     if not chain:
         raise GateClosed(f"{store.root}: dump {dump!r} of {name!r} was not released")

@@ -88,6 +88,6 @@ def _counts(counts: Mapping[str, int]) -> list[Sequence[str]]:
 
 
 def _marked(row: Mapping[str, float | None]) -> str:
-    """A share of documents with its interval, such as `43.0 % (39.2 to 46.6)`."""
-    estimate, low, high = ("-" if row[name] is None else f"{row[name]:.1%}" for name in ("estimate", "low", "high"))
+    """A share of documents with its interval, such as `43.04% (39.23 to 46.62)`."""
+    estimate, low, high = ("-" if row[name] is None else f"{row[name]:.2%}" for name in ("estimate", "low", "high"))
     return f"{estimate} ({low.rstrip('%')} to {high.rstrip('%')})"

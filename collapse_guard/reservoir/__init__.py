@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collapse_guard.reservoir.admission import Admission, admit
 from collapse_guard.reservoir.checking import Checks
-from collapse_guard.reservoir.entries import Tombstone, countersign, hold, settle, start, tombstone
+from collapse_guard.reservoir.entries import Tombstone, countersign, hold, settle, start, tombstone, writable
 from collapse_guard.reservoir.history import open_reservoir
 from collapse_guard.reservoir.opened import Reservoir
 from collapse_guard.reservoir.rules import Rules
 from collapse_guard.reservoir.sides import is_evaluation, with_digests
 from collapse_guard.reservoir.states import ADMITTED, ADMITTED_WITH, EVALUATION, HUMAN, INDEX, LOG, NEAR, PREDICATE
-from collapse_guard.reservoir.verification import Sample, export_manifest, verify
+from collapse_guard.reservoir.verification import Sample, check_manifest, export_manifest, verify
 
 __all__ = [
     "ADMITTED",
@@ -28,6 +28,7 @@ __all__ = [
     "Sample",
     "Tombstone",
     "admit",
+    "check_manifest",
     "countersign",
     "export_manifest",
     "hold",
@@ -38,4 +39,5 @@ __all__ = [
     "tombstone",
     "verify",
     "with_digests",
+    "writable",
 ]

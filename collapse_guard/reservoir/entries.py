@@ -23,6 +23,7 @@ from collapse_guard.reservoir.states import (
     Entry,
     attestation_key,
     carried,
+    read_states,
     record,
     settled,
 )
@@ -71,6 +72,13 @@ def start(store: Store, rules: Rules, key: SigningKey, at: datetime) -> Snapshot
     details = {**carried(None), "rules": rules.to_json()}
     said = {"rules": rules.to_json()}
     return record(writing, [], Entry("rules", said, said, (), Ledger(came_in=0), details), key, at)
+
+
+def writable(store: Store, at: datetime) -> Store:
+    """The store as the rules of the reservoir in it, if there is one, demand that it is written to."""
+    states = read_states(store)
+    before = states[-1] if states else None
+    return protected(store, before, rules_of(before.details if before else {}), at)
 
 
 def _opened(store: Store, key: SigningKey, at: datetime) -> list[Snapshot]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from collapse_guard.reservoir.protection import pinned
 from collapse_guard.reservoir.rules import pending_of
-from collapse_guard.reservoir.states import EVALUATION, HUMAN, TOMBSTONES, read_statement, read_states
+from collapse_guard.reservoir.states import ADMITTED, EVALUATION, HUMAN, TOMBSTONES, read_statement, read_states
 from collapse_guard.snapshot import find_digest, read_shard
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class Reservoir:
         """Columns `id` and `text_sha256` of every document that no mix may hold, those still pending included."""
         shards = [*self.snapshot.with_role(f"{EVALUATION}_index")]
         shards += self.snapshot.with_role(f"pending_{EVALUATION}_index")
-        columns = {"id": pa.string(), "text_sha256": pa.binary()}
-        nothing = pa.table({name: pa.array([], kind) for name, kind in columns.items()})
-        return pa.concat_tables([nothing, *(read_shard(self.store, shard, list(columns)) for shard in shards)])
+        schema = pa.schema([ADMITTED.field("id"), ADMITTED.field("text_sha256")])
+        tables = (read_shard(self.store, shard, schema.names).cast(schema) for shard in shards)
+        return pa.concat_tables([schema.empty_table(), *tables])
 
     def tombstones(self) -> Iterator[pa.Table]:
         """Read which documents are offered no longer: `id, text_sha256, tokens, split, reason, by, because, at`."""

@@ -98,7 +98,7 @@ def protected(store: Store, before: Snapshot | None, rules: Rules, at: datetime)
         store: The reservoir's.
         before: The newest state, if any.
         rules: What is demanded.
-        at: When the entry is made; the lock counts from the day's beginning, so that a retry finds its own work.
+        at: When the entry is made.
 
     Returns:
         The same store, or one that locks what is put.
@@ -114,10 +114,14 @@ def protected(store: Store, before: Snapshot | None, rules: Rules, at: datetime)
             f"{store.root}: Object Lock is demanded, and a folder has none; give s3://bucket/prefix, or leave it away: "
             "in a folder any change is detected, but nothing prevents it"
         )
-    until = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=rules.retention_days + 1)
     versions = before.details.get("versions", {}) if before else {}
     mode: Mode = "COMPLIANCE" if rules.object_lock == "compliance" else "GOVERNANCE"
-    return ProtectedStore(inner, versions).locking(mode, until)
+    return ProtectedStore(inner, versions).locking(mode, locked_until(rules, at))
+
+
+def locked_until(rules: Rules, at: datetime) -> datetime:
+    """How long what is written at a time must be locked: whole days, so that a retry on the same day asks the same."""
+    return at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=rules.retention_days + 1)
 
 
 def versions_of(store: Store, keys: set[str]) -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -12,15 +13,14 @@ from collapse_guard import attestation
 from collapse_guard.canonical import sha256_hex
 from collapse_guard.errors import DamagedDataError
 from collapse_guard.reservoir.history import open_reservoir, read_history
-from collapse_guard.reservoir.protection import plain
+from collapse_guard.reservoir.protection import locked_until, plain
 from collapse_guard.reservoir.rules import rules_of
 from collapse_guard.reservoir.states import LOG, SPLITS, TOMBSTONES, attestation_key, kind_of
 from collapse_guard.snapshot import log, read_shard, read_verified
 from collapse_guard.store import locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Sequence
 
     from collapse_guard.attestation import PublicKey, SigningKey
     from collapse_guard.reservoir.opened import Reservoir
@@ -116,19 +116,40 @@ def _ids(head: Reservoir, shard: Shard) -> pa.Array:
 
 
 def _check_locks(store: S3Store, history: Sequence[Recorded]) -> None:
-    """Every version must be locked as it was when it was written, and no entry may be hidden by a delete marker."""
-    hidden = [
-        key for prefix in (f"snapshots/{LOG}", "attestations", "trust") for key in locks.delete_markers(store, prefix)
-    ]
-    if hidden:
-        raise DamagedDataError(f"{store.root}: {hidden[0]} was deleted; its version is still there: remove the marker")
-    for key, known in history[-1].state.details.get("versions", {}).items():
-        found = locks.lock_of(store, key, known["version_id"])
-        if found is None or found.until.isoformat() < known["until"] or (known["mode"], found.mode) == _WEAKENED:
+    """Every object must be locked as it was when it was written, and no entry may be hidden by a delete marker."""
+    head = history[-1].state.details
+    if rules_of(head).object_lock:
+        entries = (f"snapshots/{LOG}", "attestations", "trust")
+        hidden = [key for prefix in entries for key in locks.delete_markers(store, prefix)]
+        if hidden:
             raise DamagedDataError(
-                f"{store.root}: version {known['version_id']} of {key} is not locked as {known['mode']} until "
-                f"{known['until']} any more; the bucket does not keep its locks"
+                f"{store.root}: {hidden[0]} was deleted; its version is still there: remove the marker"
             )
+    for key, known in head.get("versions", {}).items():
+        _check_lock(store, key, known["version_id"], known["mode"], datetime.fromisoformat(known["until"]))
+    for key, at in _entries(store, history):
+        rules = rules_of(head)
+        if rules.object_lock and at:
+            version = locks.current_version(store, key)
+            _check_lock(store, key, version, rules.object_lock.upper(), locked_until(rules, at))
+
+
+def _entries(store: Store, history: Sequence[Recorded]) -> Iterator[tuple[str, datetime | None]]:
+    """Every entry, with the time when it was written at the earliest."""
+    for name, recorded in zip(log(store, LOG), history, strict=True):
+        yield name, recorded.statement.at
+        yield attestation_key(recorded.state.digest), recorded.statement.at
+    for name, entry in zip(store.list("trust/"), attestation.trust_log(store), strict=True):
+        yield name, entry.at or history[0].statement.at
+
+
+def _check_lock(store: S3Store, key: str, version: str, mode: str, until: datetime) -> None:
+    found = locks.lock_of(store, key, version)
+    if found is None or found.until < until or (mode, found.mode) == _WEAKENED:
+        raise DamagedDataError(
+            f"{store.root}: version {version} of {key} is not locked as {mode} until {until.isoformat()} any more; the "
+            "bucket does not keep its locks"
+        )
 
 
 _WEAKENED = ("COMPLIANCE", "GOVERNANCE")
@@ -165,6 +186,34 @@ def export_manifest(store: Store, key: SigningKey, at: datetime, trusted: Public
         "at": at.isoformat(),
     }
     return attestation.sign(key, {LOG: head.snapshot.digest}, MANIFEST_PREDICATE, said)
+
+
+def check_manifest(store: Store, envelope: bytes, where: str, trusted: PublicKey | None = None) -> int:
+    """Compare a reservoir with a manifest that was exported before and kept elsewhere.
+
+    Args:
+        store: Where the reservoir lies.
+        envelope: What `export_manifest` gave.
+        where: The envelope's place, for the error.
+        trusted: The key that must have signed; by default any that the store trusts.
+
+    Returns:
+        The number of objects that the manifest lists, all of which are there with the same digests.
+
+    Raises:
+        DamagedDataError: An object is gone or changed, such as the newest states of a reservoir that was rolled back.
+    """
+    statement = attestation.verify(envelope, attestation.trusted_keys(store, trusted), where)
+    if statement.predicate_type != MANIFEST_PREDICATE:
+        raise DamagedDataError(f"{where} is signed, but is no manifest of a reservoir")
+    head = open_reservoir(store, trusted)
+    for listed in statement.predicate["objects"]:
+        if head.store.head(listed["key"]) is None or sha256_hex(head.store.read(listed["key"])) != listed["sha256"]:
+            raise DamagedDataError(
+                f"{store.root}: {listed['key']} is gone or not what {where} lists: the reservoir was rolled back or "
+                "changed; restore it from a copy"
+            )
+    return len(statement.predicate["objects"])
 
 
 def _measured(store: Store, key: str) -> tuple[int, str]:

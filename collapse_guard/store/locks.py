@@ -28,7 +28,7 @@ def can_lock(store: Store) -> TypeGuard[S3Store]:
 
 
 def put_locked(store: S3Store, key: str, data: bytes, mode: Mode, until: datetime) -> tuple[Put, str]:
-    """Create an object under Object Lock, or prolong the lock of an equal one that a crash left.
+    """Create an object under Object Lock, or lock an equal one, or prolong its lock.
 
     Args:
         store: On S3.
@@ -48,9 +48,11 @@ def put_locked(store: S3Store, key: str, data: bytes, mode: Mode, until: datetim
     if store.head(key) is not None:
         version = current_version(store, key)
         found = lock_of(store, key, version)
-        if found and found.until < until and store.read_version(key, version) == data:
-            retention = {"Mode": found.mode, "RetainUntilDate": until}
-            _ask(store, key, "put_object_retention", version, Retention=retention)
+        weak = found is None or found.until < until
+        if weak and store.read_version(key, version) == data:
+            longer = {"Mode": found.mode if found else mode, "RetainUntilDate": until}
+            call = store.client.put_object_retention
+            store.call(key, lambda: call(**store.place(key), VersionId=version, Retention=longer))
     stored = store.put_locked(key, data, Retention(mode, until))
     return stored.put, stored.version_id
 
@@ -63,18 +65,17 @@ def current_version(store: S3Store, key: str) -> str:
 
 
 def lock_of(store: S3Store, key: str, version: str) -> Lock | None:
-    """The retention of a version; null where it has none."""
-    try:
-        found = _ask(store, key, "get_object_retention", version).get("Retention") or {}
-    except UsageError:  # services answer "no such configuration" in several ways; no lock is no lock
-        return None
-    return Lock(found["Mode"], found["RetainUntilDate"]) if {"Mode", "RetainUntilDate"} <= found.keys() else None
+    """The retention of a version, from its own facts; null where it has none, or who asks may not see it."""
+    found = _head(store, key, version)
+    mode, until = found.get("ObjectLockMode"), found.get("ObjectLockRetainUntilDate")
+    return Lock(mode, until) if mode and until else None
 
 
 def hold(store: S3Store, key: str, version: str) -> None:
     """Put a legal hold on a version and read it back; UsageError where it does not hold."""
-    _ask(store, key, "put_object_legal_hold", version, LegalHold={"Status": "ON"})
-    if _ask(store, key, "get_object_legal_hold", version).get("LegalHold", {}).get("Status") != "ON":
+    call = store.client.put_object_legal_hold
+    store.call(key, lambda: call(**store.place(key), VersionId=version, LegalHold={"Status": "ON"}))
+    if _head(store, key, version).get("ObjectLockLegalHoldStatus") != "ON":
         raise UsageError(f"{store.root}: version {version} of {key} is not held, although that was asked")
 
 
@@ -83,11 +84,17 @@ def delete_markers(store: S3Store, prefix: str) -> list[str]:
     place = store.place(prefix.rstrip("/"))
     below = {"Bucket": place["Bucket"], "Prefix": f"{place['Key']}/"}
     pages = store.client.get_paginator("list_object_versions").paginate(**below)
-    found = store.call(prefix, lambda: [one for page in pages for one in page.get("DeleteMarkers", ())])
+    found = store.call(
+        prefix, lambda: [one for page in pages for one in page.get("DeleteMarkers", ()) if one["IsLatest"]]
+    )
     return [str(one["Key"]).removeprefix(place["Key"].removesuffix(prefix.rstrip("/"))) for one in found]
 
 
-def _ask(store: S3Store, key: str, method: str, version: str, **said: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's
-    call = getattr(store.client, method)
-    answer: dict[str, Any] = store.call(key, lambda: call(**store.place(key), VersionId=version, **said))
-    return answer
+def _head(store: S3Store, key: str, version: str) -> dict[str, Any]:
+    from collapse_guard.store.calls import MissingObjectError  # noqa: PLC0415 - imports botocore
+
+    try:
+        found: dict[str, Any] = store.call(key, lambda: store.client.head_object(**store.place(key), VersionId=version))
+    except MissingObjectError:
+        raise DamagedDataError(f"{store.root}: version {version} of {key} is missing") from None
+    return found

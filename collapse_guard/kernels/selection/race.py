@@ -32,7 +32,8 @@ def waiting_times(ranks: NDArray[np.uint64], weights: NDArray[np.float64]) -> ND
         weights: n weights above 0.
 
     Returns:
-        n numbers in the order of -ln(1 - rank / 2^64) / weight; equal weights leave the order of the ranks.
+        n numbers in the order of -ln(1 - u) / weight, where u is the rank's 53 leading bits as a fraction. Equal
+        weights leave the order of the ranks as it is.
     """
     found = np.empty(len(ranks), np.float64)
     _wait(ranks, weights, found)
@@ -54,6 +55,6 @@ def _log(x: float) -> float:
 @kernel
 def _wait(ranks: NDArray[np.uint64], weights: NDArray[np.float64], found: NDArray[np.float64]) -> Int:
     for row in range(len(ranks)):
-        uniform = (np.float64(ranks[row] >> np.uint64(11)) + 0.5) * (1.0 / (1 << 53))
-        found[row] = -_log(1.0 - uniform) / weights[row]
+        left = np.float64(np.uint64(1 << 53) - (ranks[row] >> np.uint64(11)))  # at least 1, and exact
+        found[row] = (0.0 - _log(left * (1.0 / (1 << 53)))) / weights[row]
     return 0

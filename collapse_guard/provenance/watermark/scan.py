@@ -14,7 +14,7 @@ from collapse_guard.kernels.arrow import chunks
 from collapse_guard.provenance.watermark.discovery import Histogram, q_values
 from collapse_guard.provenance.watermark.nulls import Calibration, ngram_width
 from collapse_guard.provenance.watermark.prevalence import Tally, share_of_documents, share_of_tokens, tally
-from collapse_guard.provenance.watermark.schemes import Scorer, unsupported_reason
+from collapse_guard.provenance.watermark.schemes import MEMORY, Scorer, unsupported_reason
 from collapse_guard.provenance.watermark.spans import locate, passage_log_p
 from collapse_guard.provenance.watermark.statistics import effect_of, sidak
 from collapse_guard.provenance.watermark.tokenizing import by_tokenizer
@@ -41,6 +41,8 @@ NOTHING = "(none)"
 _WORTH_A_LOOK = math.log(1e-3)
 """Passages are looked for in documents with such a p-value or a smaller one."""
 _ROWS = 4096
+_ALL_KEYS = 2**31
+"""Bytes of green lists that all keys of a ring may keep together."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Scan:
         self._scorers: list[Scorer] = []
         self._effects: list[Effect] = []
         self._tokenizers: list[tuple[Tokenizer, list[int]]] = []
+        self._memory = min(MEMORY, _ALL_KEYS // max(len(ring.keys), 1))
         for group in by_tokenizer(ring.keys):
             self._add(group.keys, group.tokenizer, group.reason)
 
@@ -114,7 +117,7 @@ class Scan:
                 continue
             numbers.append(len(self.keys))
             self.keys.append(key)
-            self._scorers.append(Scorer(key))
+            self._scorers.append(Scorer(key, self._memory))
             self._effects.append(effect_of(key))
         if tokenizer is not None and numbers:
             self._tokenizers.append((tokenizer, numbers))
