@@ -1,4 +1,4 @@
-"""Every single bit of what a release stands on, flipped: all of them with `--long`, one in twenty without."""
+"""Every single bit of what a release stands on, flipped: all of them with `--long`, one in ten without."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_flipped_bit_is_noticed(guard, what, long):
     }
     path, data = guard.path(places[what]), guard.store.read(places[what])
     bits = range(8 * len(data))
-    chosen = bits if long else Random(5).sample(bits, len(bits) // 20)
+    chosen = bits if long else Random(5).sample(bits, len(bits) // 10)
 
     unnoticed = []
     for bit in chosen:
