@@ -35,6 +35,10 @@ _SERVE = """
 import os, runpy, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # when the tests are gone
 del sys.argv[0]
+if sys.argv[0].startswith("moto"):  # it looks and creates in two steps: with threads, two writers can both create
+    import werkzeug.serving
+    serve = werkzeug.serving.run_simple
+    werkzeug.serving.run_simple = lambda *words, **named: serve(*words, **named | {"threaded": False})
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 _prefixes = itertools.count()
