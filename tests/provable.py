@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from builders import AT, KEY, Made, admitted, document, measured, numbered, table
 from cryptography.hazmat.primitives import serialization
 
@@ -102,3 +103,13 @@ def public_pem(path, key=KEY):
     kind = serialization.PublicFormat.SubjectPublicKeyInfo
     path.write_bytes(key.public.key.public_bytes(serialization.Encoding.PEM, kind))
     return path
+
+
+def released_twice(folder: Path) -> Provable:
+    """A guard with two released dumps."""
+    made = Provable(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_guard.release.publishing.judge", made.judge)
+        for dump in ("2026-01", "2026-02"):
+            made.release(made.candidate(dump))
+    return made

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from builders import AT, KEY, OTHER_KEY, flipped, overwrite
-from provable import Provable
+from provable import Provable, released_twice
 
 from collapse_guard import attestation
 from collapse_guard.errors import DamagedDataError, GateClosed, UsageError
@@ -16,12 +16,7 @@ SAID = {"reason": "takedown", "by": "the legal desk", "key": KEY, "at": AT}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Provable:
     """Two released dumps; copied, never changed."""
-    made = Provable(tmp_path_factory.mktemp("built"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("collapse_guard.release.publishing.judge", made.judge)
-        for dump in ("2026-01", "2026-02"):
-            made.release(made.candidate(dump))
-    return made
+    return released_twice(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture

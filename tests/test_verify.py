@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from builders import AT, KEY, OTHER_KEY, overwrite
-from provable import Provable, public_pem
+from provable import Provable, public_pem, released_twice
 
 from collapse_guard import attestation
 from collapse_guard.attestation import rotate
@@ -29,12 +29,7 @@ def guard(tmp_path, monkeypatch) -> Provable:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Provable:
     """Two released dumps; copied, never changed."""
-    made = Provable(tmp_path_factory.mktemp("built"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("collapse_guard.release.publishing.judge", made.judge)
-        for dump in ("2026-01", "2026-02"):
-            made.release(made.candidate(dump))
-    return made
+    return released_twice(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import os
 import sys
 import tempfile
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from collapse_guard.cli.terminal import WatchedEngine, notes, print_table, scree
 from collapse_guard.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
 
     from collapse_guard.policy import Policy
@@ -50,9 +54,8 @@ def scan(inputs: tuple[str, ...], fields: tuple[str, ...], workers: int, **said:
             result |= _scanned(documents, _scan_policy(said), Path(folder), said["out"])
     if said["as_json"]:
         show(result, json_wanted=True, text="")
-        return
-    _show_documents(result)
-    _show_images(result["images"])
+    else:
+        _show(result)
 
 
 def _scan_policy(said: dict[str, Any]) -> Policy:
@@ -81,13 +84,13 @@ def _scanned(documents: Snapshot, rules: Policy, folder: Path, out: Path | None)
     with notes.status("scanning") as status:
         engine = WatchedEngine(status, documents)
         measured = measure_snapshot(store, documents, rules, engine, os.environ)
-    findings = [row for table in read_rows(store, measured.shards) for row in _findings(table)]
+    findings = (row for table in read_rows(store, measured.shards) for row in _findings(table))
     if out:
         _write_columns(read_rows(store, measured.shards), out)
     return {
         "ledger": documents.ledger.to_json(),
         "evidence": measured.details["evidence"],
-        "findings": sorted(findings, key=_worst)[: 5 * SHOWN],
+        "findings": heapq.nsmallest(5 * SHOWN, findings, key=_worst),
     }
 
 
@@ -112,35 +115,15 @@ def _worst(row: dict[str, Any]) -> tuple[bool, float, float]:
     return row["origin"] != "synthetic", row.get("watermark.log_p@1") or 0.0, -row["residue.score@1"]
 
 
-def _write_columns(measured: Any, out: Path) -> None:
-    import pyarrow as pa
+def _write_columns(measured: Iterator[pa.Table], out: Path) -> None:
+    """Write the columns of one shard after the other."""
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.concat_tables([table.select(_columns_of(table)) for table in measured]), out)
-
-
-def _show_documents(result: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from collapse_guard.report.evidence import tables
-
-    if "evidence" not in result:
-        return
-    for table in tables(result["evidence"]):
-        print_table(table)
-        screen.print()
-    title = "documents with evidence, the clearest first"
-    found = Table(title=title, title_justify="left", title_style="bold", box=None)
-    for name in ("document", "origin", "key", "q-value", "characters", "declared", "residue"):
-        found.add_column(name, no_wrap=True)
-    for row in result["findings"][:SHOWN]:
-        q, start = row.get("watermark.q_value@1"), row.get("watermark_start")
-        marked = row.get("watermark_outcome") == "evidence"
-        place = f"{start:,} to {row['watermark_end']:,}" if marked and start is not None else ""
-        key = row["watermark_key"] if marked else ""
-        cells = (row["id"], row["origin"], key, "" if q is None else f"{q:.1e}", place)
-        found.add_row(*cells, row["declared"] or "", row["residue"] or "")
-    print_table(found)
+    first = next(measured)
+    names = _columns_of(first)
+    with pq.ParquetWriter(out, first.select(names).schema) as writer:
+        for table in chain([first], measured):
+            writer.write_table(table.select(names))
 
 
 def _trust(path: Path | None) -> Trust | None:
@@ -165,20 +148,17 @@ def _examined(paths: tuple[str, ...], trust: Path | None) -> list[dict[str, Any]
     return found
 
 
-def _show_images(images: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+def _show(result: dict[str, Any]) -> None:
+    from collapse_guard.report.evidence import evidence_rows, findings_listing, images_listing, table_of
 
-    if not images:
-        return
-    table = Table(title="images", title_justify="left", title_style="bold", box=None)
-    for name in ("file", "format", "size", "C2PA", "evidence", "problems"):
-        table.add_column(name, no_wrap=True)
-    for image in images:
-        size = f"{image.get('width') or '?'} x {image.get('height') or '?'}"
-        names = "; ".join(f"{one['name']} ({one['strength']}, {one['says']})" for one in image["evidence"])
-        problems = "; ".join(image["problems"])
-        table.add_row(image["file"], image.get("format") or "?", size, image["c2pa"]["outcome"], names, problems)
-    print_table(table)
+    listings = []
+    if "evidence" in result:
+        listings = [*evidence_rows(result["evidence"]), findings_listing(result["findings"][:SHOWN])]
+    if result["images"]:
+        listings.append(images_listing(result["images"]))
+    for listing in listings:
+        print_table(table_of(listing))
+        screen.print()
 
 
 @click.group()

@@ -71,16 +71,47 @@ def _watermark_rows(watermarks: Mapping[str, Any]) -> Iterator[Listing]:
         yield _prevalence(grouping, [row for row in watermarks["prevalence"] if row["grouping"] == grouping])
 
 
-def tables(evidence: Mapping[str, Any]) -> Iterator[Table]:
-    """The same for a terminal."""
-    for _, title, names, rows in evidence_rows(evidence):
-        table = Table(title=title, title_justify="left", title_style="bold", box=None)
-        for place, name in enumerate(names):
-            left = place == 0 or name in {"scheme", "reason"}
-            table.add_column(name, justify="left" if left else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        yield table
+def findings_listing(findings: Sequence[Mapping[str, Any]]) -> Listing:
+    """The documents that carry evidence, the clearest first."""
+    names = ("document", "origin", "key", "q-value", "characters", "declared", "residue")
+    return Listing(
+        "findings", "documents with evidence, the clearest first", names, [_finding(row) for row in findings]
+    )
+
+
+def _finding(row: Mapping[str, Any]) -> Sequence[str]:
+    marks = _mark(row) if row.get("watermark_outcome") == "evidence" else ("", "", "")
+    return (row["id"], row["origin"], *marks, row["declared"] or "", row["residue"] or "")
+
+
+def _mark(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    start, end = row["watermark_start"], row["watermark_end"]
+    place = "" if start is None else f"{start:,} to {end:,}"
+    return row["watermark_key"], f"{row['watermark.q_value@1']:.1e}", place
+
+
+def images_listing(images: Sequence[Mapping[str, Any]]) -> Listing:
+    """What was found in images."""
+    names = ("file", "format", "size", "C2PA", "evidence", "problems")
+    return Listing("images", "images", names, [_image(image) for image in images])
+
+
+def _image(image: Mapping[str, Any]) -> Sequence[str]:
+    size = f"{image.get('width') or '?'} x {image.get('height') or '?'}"
+    found = "; ".join(f"{one['name']} ({one['strength']}, {one['says']})" for one in image["evidence"])
+    outcome, problems = image["c2pa"]["outcome"], "; ".join(image["problems"])
+    return (image["file"], image.get("format") or "?", size, outcome, found, problems)
+
+
+def table_of(listing: Listing) -> Table:
+    """A listing for a terminal; columns of numbers are aligned to the right."""
+    table = Table(title=listing.title, title_justify="left", title_style="bold", box=None)
+    for place, name in enumerate(listing.names):
+        number = place > 0 and all(row[place][:1].isdigit() for row in listing.rows)
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in listing.rows:
+        table.add_row(*row)
+    return table
 
 
 def _counts(counts: Mapping[str, int]) -> list[Sequence[str]]:

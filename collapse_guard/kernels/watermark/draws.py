@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collapse_guard.kernels.compiled import kernel
-from collapse_guard.kernels.watermark.philox import AT_ONCE, _absorb_contexts, _draw_tokens
+from collapse_guard.kernels.watermark.philox import AT_ONCE, absorb_contexts, draw_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,10 +31,10 @@ def words_after(  # noqa: PLR0917 - a kernel takes no keywords
         scratch: Room for 8 rows of AT_ONCE words.
         words: Receives the bits, one word per token.
     """
-    _absorb_contexts(ids, 0, ids.size, ids.size + 1, width, key, scratch)
+    absorb_contexts(ids, 0, ids.size, ids.size + 1, width, key, scratch)
     for row in range(4):
         for k in range(1, AT_ONCE):
             scratch[row, k] = scratch[row, 0]
     for start in range(0, tokens.size, AT_ONCE):
         stop = min(start + AT_ONCE, tokens.size)
-        _draw_tokens(tokens[start:stop], key, scratch, words[start:stop])
+        draw_tokens(tokens[start:stop], key, scratch, words[start:stop])

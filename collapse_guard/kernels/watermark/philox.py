@@ -63,12 +63,12 @@ def keyed_words(  # noqa: PLR0917 - a kernel takes no keywords
     for n in range(offsets.size - 1):
         for start in range(offsets[n], offsets[n + 1], AT_ONCE):
             stop = min(start + AT_ONCE, offsets[n + 1])
-            _absorb_contexts(ids, offsets[n], start, stop, width, key, scratch)
-            _draw_tokens(ids[start:stop], key, scratch, words[start:stop])
+            absorb_contexts(ids, offsets[n], start, stop, width, key, scratch)
+            draw_tokens(ids[start:stop], key, scratch, words[start:stop])
 
 
 @kernel
-def _absorb_contexts(  # noqa: PLR0917 - a kernel takes no keywords
+def absorb_contexts(  # noqa: PLR0917 - a kernel takes no keywords
     ids: NDArray[np.int64],
     begin: Int,
     start: Int,
@@ -106,9 +106,10 @@ def _mix(scratch: NDArray[np.uint64], key_0: np.uint64, key_1: np.uint64) -> Non
 
 
 @kernel
-def _draw_tokens(
+def draw_tokens(
     tokens: NDArray[np.int64], key: np.uint64, scratch: NDArray[np.uint64], words: NDArray[np.uint32]
 ) -> None:
+    """Draw the bits of each token after the context whose state is in the first four rows."""
     s0, s1, s2, s3 = scratch[0], scratch[1], scratch[2], scratch[3]
     for k in range(tokens.size):
         token = np.uint64(tokens[k])
