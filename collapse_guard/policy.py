@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -171,9 +172,14 @@ class EvaluationSet:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvaluationSplit:
-    """How far the reservoir's evaluation split is kept out of a mix: also texts that hold a run of `n` of its words."""
+    """When a text quotes the reservoir's evaluation split: at least `share` of its runs of `n` words stand there.
 
-    n: Annotated[int, Field(ge=5, le=50)] = 13
+    Runs that further documents of the reservoir hold do not count. The defaults find 96 in 100 copies with a tenth of
+    their words changed; what they cost is measured in docs/mix.md.
+    """
+
+    n: Annotated[int, Field(ge=5, le=50)] = 8
+    share: Annotated[float, Field(gt=0, le=1)] = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -205,6 +211,34 @@ class Counting:
 
     tokenizer: str
     sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Expectations:
+    """A Great Expectations suite (JSON, as 1.x saves it) over a sample of documents, and what follows where it fails.
+
+    It runs `on` measured documents with their signals, or on the candidate; `rows` documents are drawn by the hash of
+    the mix's seed and their id. Any expectation that does not hold fails the suite, whatever its own severity.
+    """
+
+    suite: str
+    sha256: str | None = None
+    on: Literal["measured", "candidate"]
+    outside: Literal["warn", "block"]
+    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+
+    @property
+    def title(self) -> str:
+        """The name of the suite's check, from that of its file."""
+        return re.sub(r"[^a-z0-9]+", "_", Path(self.suite).stem.lower()).strip("_") or "suite"
+
+
+def _told_apart(expectations: tuple[Expectations, ...]) -> tuple[Expectations, ...]:
+    titles = [(said.on, said.title) for said in expectations]
+    for index, (on, title) in enumerate(titles):
+        if (on, title) in titles[:index]:
+            raise ValueError(f"two suites on `{on}` are called {title!r} after their files; rename one of the files")
+    return expectations
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -256,6 +290,14 @@ POOL_KINDS = (HUMAN_PRESUMED, UNKNOWN, SYNTHETIC)
 """Kinds of scraped documents that a mix may bound; `synthetic` includes what is `edited`."""
 STRATA = ("domain", "language", "licence")
 PoolKind = Literal["human_presumed", "unknown", "synthetic"]
+
+
+def _unless_off(value: object) -> object:
+    """Take `off`, which is false in YAML, for null."""
+    return None if value is False or value == "off" else value
+
+
+Quotations = Annotated[EvaluationSplit | None, BeforeValidator(_unless_off)]
 Weights = dict[Literal["human_presumed", "unknown", "edited", "synthetic"], Annotated[float, Field(ge=1e-6, le=1e6)]]
 
 
@@ -266,8 +308,8 @@ class Mix:
     `human_share` is what the reservoir gives, exact to one document; `shares` bounds what the pool gives by evidence of
     who wrote it; `strata` names rare strata and their floors, met from the reservoir first; `weights` makes documents
     with better evidence come earlier. `tokens` or `size` is how large the mix may be; by default the whole pool is
-    used. Copies and near-copies of the evaluation split are never mixed; with `evaluation_split`, nor is what shares a
-    run of words with it, be it scraped or in the reservoir. `tombstones` names a CSV file (`id,reason`) of scraped
+    used. Copies and near-copies of the evaluation split are never mixed, nor, unless `evaluation_split` is null or
+    `off`, is what quotes it, be it scraped or in the reservoir. `tombstones` names a CSV file (`id,reason`) of scraped
     documents that may never be mixed again.
 
     Source of the defaults: collapse literature summarised in docs/decisions/0005-human-share.md.
@@ -280,7 +322,7 @@ class Mix:
     weights: Weights = Field(default_factory=dict)
     tokens: Annotated[int, Field(gt=0, lt=EXACT)] | None = None
     size: Annotated[int, Field(gt=0, lt=EXACT)] | None = None
-    evaluation_split: EvaluationSplit | None = None
+    evaluation_split: Quotations = EvaluationSplit()
     tombstones: str | None = None
     tombstones_sha256: str | None = None
     max_epochs: Annotated[int, Field(ge=1, le=16)] = 4
@@ -351,6 +393,7 @@ class Policy:
     mix: Mix = Mix()
     judging: Judging = Judging()
     gates: Gates
+    expectations: Annotated[tuple[Expectations, ...], AfterValidator(_told_apart)] = ()
     folder: Annotated[SkipJsonSchema[Path], Field(exclude=True)] = field(default=Path(), compare=False)
     """Where the files lie that the policy names; their content is part of the policy, their place is not."""
 

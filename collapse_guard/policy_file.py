@@ -14,6 +14,7 @@ from collapse_guard.policy import (
     Classifier,
     Counting,
     EvaluationSet,
+    Expectations,
     Mix,
     Pack,
     Policy,
@@ -159,6 +160,7 @@ class _PolicyReader(_Reader):
             rules=self.rules(policy.rules),
             transforms=self.transforms(policy.transforms),
             decontaminate=tuple(self._evaluation(index, found) for index, found in enumerate(policy.decontaminate)),
+            expectations=tuple(self._expectations(index, said) for index, said in enumerate(policy.expectations)),
             folder=self.folder,
         )
         self._check_collected(known)
@@ -207,6 +209,10 @@ class _PolicyReader(_Reader):
         known = replace(found, **self.listed(found.path, place))
         self.file.check(place, self.names.check_signal, known.rule.signal)
         return known
+
+    def _expectations(self, index: int, said: Expectations) -> Expectations:
+        found = self.listed(said.suite, ("expectations", index, "suite"))
+        return replace(said, **_renamed(found, "suite", "sha256"))
 
     def _pack(self, index: int) -> Pack:
         place: Location = ("packs", index)

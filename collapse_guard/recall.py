@@ -36,10 +36,11 @@ class Contained:
     digest: str
     documents: int
     recalled: tuple[str, ...]
+    texts: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as JSON; `recalled` are the notices that close the release already."""
-        return {**asdict(self), "recalled": list(self.recalled)}
+        """The finding as JSON: `recalled` names the notices that close it, `texts` those under the wanted id."""
+        return {**asdict(self), "recalled": list(self.recalled), "texts": list(self.texts)}
 
 
 def find(store: Store, wanted: str, keys: Sequence[PublicKey], *, corpus: str | None = None) -> list[Contained]:
@@ -60,26 +61,34 @@ def find(store: Store, wanted: str, keys: Sequence[PublicKey], *, corpus: str | 
 
 def _in_corpus(store: Store, corpus: str, wanted: str, keys: Sequence[PublicKey]) -> Iterator[Contained]:
     notices = read_notices(store, corpus, keys)
-    counted: dict[str, int] = {}
+    found: dict[str, tuple[int, tuple[str, ...]]] = {}
     for entry in read_chain(store, corpus, keys):
-        if entry.digest not in counted:
-            counted[entry.digest] = _count(store, released_snapshot(store, entry), wanted)
-        if counted[entry.digest]:
+        if entry.digest not in found:
+            found[entry.digest] = _matches(store, released_snapshot(store, entry), wanted)
+        count, texts = found[entry.digest]
+        if count:
             closing = tuple(notice.key for notice in notices if entry.digest in notice.digests)
             place = (entry.number, entry.snapshot.name, entry.dump, entry.digest)
-            yield Contained(corpus, *place, counted[entry.digest], closing)
+            yield Contained(corpus, *place, count, closing, texts)
 
 
-def _count(store: Store, snapshot: Snapshot, wanted: str) -> int:
-    tables = (read_shard(store, shard, ["id", "source"]) for shard in snapshot.with_role("documents"))
-    matches = (pc.or_(pc.equal(table["id"], wanted), pc.equal(table["source"], wanted)) for table in tables)
-    return sum(pc.sum(match).as_py() or 0 for match in matches)
+def _matches(store: Store, snapshot: Snapshot, wanted: str) -> tuple[int, tuple[str, ...]]:
+    """How many documents a release contains, and the digests of the texts of those that are named by their id."""
+    count, texts = 0, set[str]()
+    for shard in snapshot.with_role("documents"):
+        rows = read_shard(store, shard, ["id", "source", "text_sha256"])
+        named = pc.equal(rows["id"], wanted)
+        count += pc.sum(pc.or_(named, pc.equal(rows["source"], wanted))).as_py() or 0
+        texts |= {digest.hex() for digest in rows.filter(named)["text_sha256"].to_pylist()}
+    return count, tuple(sorted(texts))
 
 
 def recall(
     store: Store, wanted: str, *, reason: str, by: str, key: SigningKey, at: datetime, corpus: str | None = None
 ) -> list[Notice]:
     """Close every release that contains a document, or anything of a source, by a signed notice.
+
+    No later release may contain it either: neither the id, nor a text that it had under another id, nor the source.
 
     Args:
         store: The guard's store.
@@ -111,7 +120,8 @@ def recall(
         before = [notice for notice in read_notices(store, name, trusted) if notice.wanted == wanted]
         done = frozenset[str]().union(*(notice.digests for notice in before))
         new = [_named(one) for one in found if one.corpus == name and one.digest not in done]
-        notices += [write_notice(store, name, key, new, said)] if new else []
+        texts = sorted({text for one in found if one.corpus == name for text in one.texts})
+        notices += [write_notice(store, name, key, new, {**said, "texts": texts})] if new else []
     return notices
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SHARD_TEXT_BYTES = 16 * 2**20
 """Text per shard. Compressed it stays far below the 64 MiB of one conditional put."""
 ROW_OVERHEAD_BYTES = 256
-LONG_COLUMNS = frozenset({"text", "data"})
-"""Columns of documents and of the quarantine that are not small."""
+LONG_COLUMNS = frozenset({"text", "data", "thumbnail"})
+"""Columns of documents, of the quarantine and of images that are not small."""
 LOG_DIGITS = 8
 
 

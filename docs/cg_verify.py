@@ -3,7 +3,8 @@
     python -I cg_verify.py FOLDER CORPUS --key signer.pem [--release NUMBER] [--document ID]
 
 FOLDER is what `collapse-guard verify --export-bundle FOLDER` wrote, or the folder of a guard's own store. Exit 0: all
-that is listed as proven is; 1: something is not what was signed; 2: wrong use. It follows docs/proof.md.
+that is listed as proven is; 1: something is not what was signed; 2: wrong use. It follows docs/proof.md. A key that you
+give leads to others if the folder's log of keys (trust/) holds it; without that, it alone is trusted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 
 RELEASE = "https://collapse-guard.dev/release/v2"
 RECALL = "https://collapse-guard.dev/recall/v1"
+TRUST = "https://collapse-guard.dev/trust/v1"
 ED25519_DER = bytes.fromhex("302a300506032b6570032100")
 """What stands before the 32 bytes of a key in its DER form (RFC 8410)."""
+KEY_BYTES = 32
 UNPROVEN = (
     "that this is the newest release: whoever can write to a store can take the newest ones away",
     "that a text was written by a human: origins are what evidence said under the named policy",
@@ -57,54 +62,197 @@ def read(path: Path) -> bytes:
 # --- signatures (DSSE v1 around an in-toto Statement v1, Ed25519) ---
 
 
-def statement(envelope: bytes, keys: list[Path], where: Path) -> dict[str, Any]:
-    """The statement in an envelope, after openssl found a signature on it by one of the keys."""
+@dataclass(frozen=True)
+class Key:
+    """A public key: its 32 bytes, from when it counts, and, once it is retired, which envelopes alone still count."""
+
+    raw: bytes
+    valid_from: datetime | None = None
+    signed: frozenset[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """SHA-256 of the bytes."""
+        return sha256(self.raw)
+
+    @property
+    def pem(self) -> bytes:
+        """The key as openssl reads it."""
+        body = base64.b64encode(ED25519_DER + self.raw)
+        return b"-----BEGIN PUBLIC KEY-----\n%b\n-----END PUBLIC KEY-----\n" % body
+
+    def counts(self, envelope: bytes, at: datetime | None) -> bool:
+        """Whether its signature on an envelope that says this time counts."""
+        early = self.valid_from is not None and (at is None or at < self.valid_from)
+        return not early and (self.signed is None or sha256(envelope) in self.signed)
+
+
+Keys = dict[str, Key]
+
+
+def pem_key(path: Path) -> Key:
+    """The key in a PEM file."""
+    lines = read(path).decode("ascii", "replace").split("-----")
+    try:
+        found = base64.b64decode("".join(lines[2].split()), validate=True)
+    except (IndexError, ValueError):
+        found = b""
+    if len(found) != len(ED25519_DER) + KEY_BYTES or not found.startswith(ED25519_DER):
+        refuse(f"{path} holds no Ed25519 public key in PEM form")
+    return Key(found.removeprefix(ED25519_DER))
+
+
+def named_key(value: dict[str, str], where: Path) -> Key:
+    """The key that an entry names by its digest."""
+    try:
+        key = Key(base64.b64decode(value["ed25519"], validate=True))
+    except (ValueError, KeyError, TypeError):
+        refuse(f"{where} names no key")
+    if len(key.raw) != KEY_BYTES or value != {"ed25519": base64.b64encode(key.raw).decode(), "keyid": key.name}:
+        refuse(f"{where}: key and name do not belong together")
+    return key
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What was signed, and by which keys whose signatures count."""
+
+    kind: str
+    subjects: dict[str, str]
+    said: dict[str, Any]
+    signers: list[str]
+
+    @property
+    def at(self) -> datetime | None:
+        """When it says that it was signed."""
+        return time_of(self.said)
+
+
+def time_of(said: dict[str, Any]) -> datetime | None:
+    """The time with a zone that a predicate says; none where it says none."""
+    try:
+        at = datetime.fromisoformat(str(said.get("at", said.get("released_at"))))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
+def parts(envelope: bytes, where: Path) -> tuple[dict[str, Any], bytes, list[tuple[str, bytes]]]:
+    """The statement in an envelope, the bytes that were signed, and the signatures, nothing of which is verified."""
     try:
         value = json.loads(envelope)
         payload = base64.b64decode(value["payload"], validate=True)
         kind = value["payloadType"].encode()
-        signatures = [base64.b64decode(entry["sig"], validate=True) for entry in value["signatures"]]
+        signatures = [(one["keyid"], base64.b64decode(one["sig"], validate=True)) for one in value["signatures"]]
+        statement = dict(json.loads(payload))
     except (ValueError, KeyError, TypeError, AttributeError):
         refuse(f"{where} is no signed statement")
-    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-    if not any(is_signed(key, signed, signature) for key in keys for signature in signatures):
-        refuse(f"{where}: no signature on it is by a key that you trust")
-    return dict(json.loads(payload))
+    return statement, b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload), signatures
 
 
-def is_signed(key: Path, message: bytes, signature: bytes) -> bool:
+def verified(envelope: bytes, keys: Keys, where: Path) -> Statement:
+    """The statement in an envelope, after openssl found every signature on it to be by one of the keys."""
+    statement, signed, signatures = parts(envelope, where)
+    right = [name in keys and is_signed(keys[name], signed, signature) for name, signature in signatures]
+    if not right or not all(right):
+        refuse(f"{where}: no signature on it is by a key that you trust, or one is by another key")
+    said = statement["predicate"]
+    signers = [name for name, _ in signatures if keys[name].counts(envelope, time_of(said))]
+    if not signers:
+        refuse(f"{where}: it was signed by key {signatures[0][0][:16]} after that was retired, or before it was valid")
+    subjects = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    return Statement(statement["predicateType"], subjects, said, signers)
+
+
+def is_signed(key: Key, message: bytes, signature: bytes) -> bool:
     """Whether openssl accepts a signature."""
     with tempfile.TemporaryDirectory() as folder:
-        places = {"in": Path(folder) / "message", "sigfile": Path(folder) / "signature"}
-        places["in"].write_bytes(message)
-        places["sigfile"].write_bytes(signature)
+        places = {name: Path(folder) / name for name in ("inkey", "in", "sigfile")}
+        for place, data in zip(places.values(), (key.pem, message, signature), strict=True):
+            place.write_bytes(data)
         files = [part for name, place in places.items() for part in (f"-{name}", str(place))]
-        command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(key), *files]
+        command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", *files]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def own_key(folder: Path, into: Path) -> Path:
-    """The key that the folder itself names first, as PEM."""
-    raw = base64.b64decode(json.loads(read(folder / "trust" / "00000001.json"))["ed25519"])
-    body = base64.b64encode(ED25519_DER + raw).decode()
-    path = into / "own.pem"
-    path.write_text(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n", encoding="ascii")
-    return path
+# --- the log of trusted keys ---
 
 
-def chain(folder: Path, kind: str, predicate: str, corpus: str, keys: list[Path]) -> list[dict[str, Any]]:
+def trusted_keys(folder: Path, pinned: list[Key]) -> Keys:
+    """Your keys and, where the folder's log of keys holds one of them, those that it leads to."""
+    entries = sorted((folder / "trust").glob("*.json"))
+    if not entries:
+        return {key.name: key for key in pinned}
+    found = trust_log(entries)
+    led = found if any(key.name in found for key in pinned) else {}
+    return {**{key.name: key for key in pinned}, **led}
+
+
+def trust_log(entries: list[Path]) -> Keys:
+    """Follow the log: the first entry names a key, every later one is signed by a key that was trusted then."""
+    first = read(entries[0])
+    key = first_key(entries[0])
+    keys, digest = {key.name: key}, sha256(first)
+    for number, path in enumerate(entries[1:], start=2):
+        envelope = read(path)
+        keys = next_keys(keys, digest, number, envelope, path)
+        digest = sha256(envelope)
+    return keys
+
+
+def next_keys(keys: Keys, digest: str, number: int, envelope: bytes, path: Path) -> Keys:
+    """The keys after an entry: perhaps one more, which signed too, and perhaps one retired."""
+    added = added_key(envelope, path)
+    anytime = {name: replace(key, valid_from=None) for name, key in {**added, **keys}.items()}
+    entry = verified(envelope, anytime, path)
+    said, gone = entry.said, entry.said["retire"]
+    by = [name for name in entry.signers if name in keys and keys[name].signed is None]
+    right = (entry.kind, entry.subjects, said.get("number")) == (TRUST, {"trust": digest}, number)
+    vouched = all(name in entry.signers and name not in keys for name in added)
+    if not right or not vouched or not any(keys[name].counts(envelope, entry.at) for name in by):
+        refuse(f"{path} does not follow the entry before it by a key that was trusted then")
+    found = {**keys, **added}
+    if gone is not None:
+        if gone not in keys:
+            refuse(f"{path} retires a key that nobody trusted")
+        before, then = keys[gone].signed, frozenset(said["signed"])
+        found[gone] = replace(keys[gone], signed=then if before is None else then & before)
+    return found
+
+
+def added_key(envelope: bytes, path: Path) -> Keys:
+    """The key that an entry adds, as it says itself."""
+    statement, _, _ = parts(envelope, path)
+    try:
+        value = statement["predicate"]["key"]
+        since = datetime.fromisoformat(statement["predicate"]["valid_from"]) if value else None
+    except (ValueError, KeyError, TypeError):
+        refuse(f"{path} is no entry of trusted keys")
+    key = replace(named_key(value, path), valid_from=since) if value else None
+    return {key.name: key} if key else {}
+
+
+def first_key(path: Path) -> Key:
+    """The key that a log of keys begins with."""
+    try:
+        value = json.loads(read(path))
+    except ValueError:
+        refuse(f"{path} was changed and names no key")
+    return named_key(value, path)
+
+
+def chain(folder: Path, kind: str, predicate: str, corpus: str, keys: Keys) -> list[dict[str, Any]]:
     """A log of statements, each signed and naming the digest of the one before it."""
     found: list[dict[str, Any]] = []
     previous = None
     for number, path in enumerate(sorted((folder / kind / corpus).glob("*.json")), start=1):
         envelope = read(path)
-        said = statement(envelope, keys, path)
-        told = said["predicate"]
-        place = (told.get("corpus"), told.get("number"), told.get("previous"))
-        if said["predicateType"] != predicate or place != (corpus, number, previous):
+        entry = verified(envelope, keys, path)
+        place = (entry.said.get("corpus"), entry.said.get("number"), entry.said.get("previous"))
+        if entry.kind != predicate or place != (corpus, number, previous):
             refuse(f"{path} does not follow the entry before it")
         previous = sha256(envelope)
-        found.append({**told, "subjects": {one["name"]: one["digest"]["sha256"] for one in said["subject"]}})
+        found.append({**entry.said, "subjects": entry.subjects})
     return found
 
 
@@ -195,8 +343,8 @@ def climb(leaf: bytes, path: list[tuple[bool, bytes]]) -> bytes:
     return found
 
 
-def check_documents(folder: Path, release: dict[str, Any], document: str | None) -> list[str]:
-    """The leaves are those that were signed, and give the signed ledger and shares; proves the place of a document."""
+def check_documents(folder: Path, release: dict[str, Any]) -> Documents:
+    """The leaves are those that were signed, and give the signed ledger and shares."""
     leaves = read(folder / "leaves.jsonl").split(b"\n")[:-1]
     hashes = [leaf_hash(leaf) for leaf in leaves]
     said = release["documents"]
@@ -204,7 +352,7 @@ def check_documents(folder: Path, release: dict[str, Any], document: str | None)
         refuse("the documents in leaves.jsonl are not those that were signed")
     rows = [json.loads(leaf) for leaf in leaves]
     check_counts(rows, release)
-    return [prove(leaves, hashes, index, said) for index, row in enumerate(rows) if row["id"] == document]
+    return Documents(leaves, hashes, rows)
 
 
 def check_counts(rows: list[dict[str, Any]], release: dict[str, Any]) -> None:
@@ -226,20 +374,41 @@ def check_counts(rows: list[dict[str, Any]], release: dict[str, Any]) -> None:
         refuse("the documents that were dropped are not those that the signed ledgers count")
 
 
-def prove(leaves: list[bytes], hashes: list[bytes], index: int, said: dict[str, Any]) -> str:
-    """Prove the place of one document."""
-    path = path_of(hashes, index)
-    if climb(leaves[index], path).hex() != said["merkle_root"]:
-        refuse(f"leaf {index} does not lead to the signed root")
-    steps = " ".join(sibling.hex() for _, sibling in path)
-    return f"document {index} of {said['tree_size']}: {leaves[index].decode()}\n    path: {steps}"
+@dataclass(frozen=True)
+class Documents:
+    """All leaves: their bytes, their hashes, and what they say."""
+
+    leaves: list[bytes]
+    hashes: list[bytes]
+    rows: list[dict[str, Any]]
+
+    def prove(self, document: str, said: dict[str, Any]) -> list[str]:
+        """Prove every place of a document."""
+        found = [self._place(index, said) for index, row in enumerate(self.rows) if row["id"] == document]
+        if not found:
+            refuse(f"no document has the id {document!r}")
+        return found
+
+    def _place(self, index: int, said: dict[str, Any]) -> str:
+        path = path_of(self.hashes, index)
+        if climb(self.leaves[index], path).hex() != said["merkle_root"]:
+            refuse(f"leaf {index} does not lead to the signed root")
+        steps = " ".join(sibling.hex() for _, sibling in path)
+        return f"document {index} of {said['tree_size']}: {self.leaves[index].decode()}\n    path: {steps}"
+
+    def hold(self, notice: dict[str, Any]) -> bool:
+        """Whether something that was recalled is among the released documents."""
+        kept = (row for row in self.rows if row["disposition"] == "kept")
+        texts = {*notice.get("texts", ())}
+        return any(notice["wanted"] in {row["id"], row["source"]} or row["sha256"] in texts for row in kept)
 
 
 # --- all together ---
 
 
-def verify(folder: Path, corpus: str, keys: list[Path], number: int | None, document: str | None) -> list[str]:
+def verify(folder: Path, corpus: str, pinned: list[Key], number: int | None, document: str | None) -> list[str]:
     """Verify everything that the folder holds; gives what was proven."""
+    keys = trusted_keys(folder, pinned)
     releases = chain(folder, "releases", RELEASE, corpus, keys)
     if not releases or not 1 <= (number or len(releases)) <= len(releases):
         refuse(f"{corpus} has {len(releases)} release(s) here, not the one that was asked for")
@@ -252,24 +421,23 @@ def verify(folder: Path, corpus: str, keys: list[Path], number: int | None, docu
     candidate = check_steps(folder, release)
     size = check_shards(folder, candidate["shards"])
     proven = [
-        f"release {release['number']} of {corpus} ({release['dump']}), {snapshot['digest']}, signed by a key you named",
+        f"release {release['number']} of {corpus} ({release['dump']}), {snapshot['digest']}, signed by a trusted key",
         f"the chain of {len(releases)} release(s), and the manifests and ledgers of {len(release['steps'])} steps",
         f"{len(candidate['shards'])} shards, {size:,} bytes, are the released ones",
     ]
     recalls = chain(folder, "recalls", RECALL, corpus, keys)
     if len(recalls) < release["recalls"]["count"]:
         refuse("a recall notice that the release names is missing")
-    recalled = [one for one in recalls if snapshot["digest"] in one["subjects"].values()]
-    proven += [f"RECALLED: {one['wanted']!r} by {one['by']}: {one['reason']}" for one in recalled]
-    if (folder / "leaves.jsonl").is_file():
-        found = check_documents(folder, release, document)
+    documents = check_documents(folder, release) if (folder / "leaves.jsonl").is_file() else None
+    closing = [
+        one for one in recalls if snapshot["digest"] in one["subjects"].values() or (documents and documents.hold(one))
+    ]
+    proven += [f"RECALLED: {one['wanted']!r} by {one['by']}: {one['reason']}" for one in closing]
+    if documents:
         proven.append(f"{said['tree_size']:,} documents, their dispositions and {release['shares']} tokens by origin")
-        if document and not found:
-            refuse(f"no document has the id {document!r}")
-        return proven + found
-    if document:
+    elif document:
         refuse("a document's place needs leaves.jsonl: use a folder made by `collapse-guard verify --export-bundle`")
-    return proven
+    return proven + (documents.prove(document, said) if documents and document else [])
 
 
 def main() -> int:
@@ -277,18 +445,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Verify a release of collapse_guard with the standard library.")
     parser.add_argument("folder", type=Path, help="a bundle, or the folder of a guard's store")
     parser.add_argument("corpus", help="the corpus' name")
-    parser.add_argument("--key", type=Path, action="append", default=[], help="the signer's public key (PEM)")
+    parser.add_argument("--key", type=Path, action="append", default=[], help="a public key (PEM) that you trust")
     parser.add_argument("--release", type=int, help="the release's number; by default the newest in the folder")
     parser.add_argument("--document", help="an id whose place to prove")
     asked = parser.parse_args()
     unproven = list(UNPROVEN)
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            keys = asked.key or [own_key(asked.folder, Path(scratch))]
-            proven = verify(asked.folder, asked.corpus, keys, asked.release, asked.document)
-        except ProofError as error:
-            print(f"NOT PROVEN: {error}")
-            return 1
+    try:
+        keys = [pem_key(path) for path in asked.key] or [first_key(asked.folder / "trust" / "00000001.json")]
+        proven = verify(asked.folder, asked.corpus, keys, asked.release, asked.document)
+    except ProofError as error:
+        print(f"NOT PROVEN: {error}")
+        return 1
     if not asked.key:
         unproven.append("who signed: the key was taken from the folder itself; give --key with a key that you trust")
     if not (asked.folder / "leaves.jsonl").is_file():

@@ -54,6 +54,7 @@ class Provable:
     folder: Path
     reservoir: Any = None
     judged: list[str] = field(default_factory=list)
+    rules: Policy = RULES
 
     def __post_init__(self):
         self.store = LocalStore(self.folder / "guard")
@@ -80,10 +81,16 @@ class Provable:
         documents = publish(self.store, replace(documents, shards=(*documents.shards, lost), ledger=ledger))
         made = Made(self.store, f"web/measured/{dump}", "measured", (documents.as_parent(),))
         sift_snapshot(self.store, publish(self.store, made.of([facts], "measured", corpus="web", dump=dump)), RULES)
-        return mix(self.store, self.reservoir, "web", dump, RULES)
+        return mix(self.store, self.reservoir, "web", dump, self.rules)
+
+    def bury(self, ids):
+        """Let no later mix contain these documents."""
+        lines = [f'"{name.replace(chr(34), chr(34) * 2)}",takedown' for name in ids]
+        (self.folder / "gone.csv").write_text("\n".join(["id,reason", *lines, ""]), encoding="utf-8")
+        self.rules = replace(RULES, mix=replace(RULES.mix, tombstones="gone.csv"), folder=self.folder)
 
     def release(self, candidate, key=KEY, at=AT):
-        return release(self.store, candidate, self.reservoir, RULES, key=key, at=at)[0]
+        return release(self.store, candidate, self.reservoir, self.rules, key=key, at=at)[0]
 
     def open(self, **options):
         return open_release(self.store.root, "web", **options)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from builders import AT, KEY, OTHER_KEY, flipped, overwrite
 from provable import Provable, public_pem
 
 from collapse_guard import attestation
+from collapse_guard.attestation import rotate
 from collapse_guard.bundle import export_bundle
+from collapse_guard.canonical import sha256_hex
 from collapse_guard.errors import UsageError
 from collapse_guard.recall import recall
 from collapse_guard.release import PREDICATE
@@ -171,3 +174,122 @@ def test_a_recall_is_said(tmp_path, monkeypatch):
 def test_a_bundle_goes_into_a_new_folder_only(made):
     with pytest.raises(UsageError, match="is not empty"):
         export_bundle(made.store, made.chain()[-1], made.keys(), made.folder / "bundle")
+
+
+THIRD = "releases/web/00000003.json"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def rotated(made, tmp_path_factory):
+    """A guard whose second key, trusted a day later, signed the third release and retired the first key."""
+    guard = made.copy(tmp_path_factory.mktemp("rotated") / "guard")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_guard.release.publishing.judge", guard.judge)
+        rotate(guard.store, KEY, AT + DAY, "a second desk", new=OTHER_KEY)
+        rotate(guard.store, OTHER_KEY, AT + 2 * DAY, "laptop stolen", retire=KEY.public.keyid)
+        guard.release(guard.candidate("2026-03"), key=OTHER_KEY, at=AT + 3 * DAY)
+    public_pem(guard.folder / "old.pem", KEY)
+    public_pem(guard.folder / "new.pem", OTHER_KEY)
+    export_bundle(guard.store, guard.chain()[-1], guard.keys(), guard.folder / "new")
+    return guard
+
+
+@pytest.mark.parametrize("key", ["old.pem", "new.pem", None])
+def test_a_key_of_the_log_leads_to_the_others(rotated, key):
+    said = check(rotated.folder / "new", key=key and rotated.folder / key)
+
+    assert "release 3 of web (2026-03)" in said
+    assert "the chain of 3 release(s)" in said
+
+
+def test_what_a_retired_key_signed_before_counts_and_nothing_else(rotated, tmp_path):
+    guard = rotated.copy(tmp_path / "copy")
+    assert "release 2 of web" in check(guard.store.root, "--release", "2", key=guard.folder / "new.pem")
+
+    said = {**guard.chain()[-1].statement, "released_at": AT.isoformat()}
+    overwrite(guard.path(THIRD), attestation.sign(KEY, subjects_of(said), PREDICATE, said))
+
+    told = check(guard.store.root, key=guard.folder / "new.pem", code=1)
+    assert f"it was signed by key {KEY.public.keyid[:16]} after that was retired" in told
+
+
+def test_a_key_counts_for_no_time_before_it_was_trusted(rotated, tmp_path):
+    guard = rotated.copy(tmp_path / "copy")
+    said = {**guard.chain()[-1].statement, "released_at": AT.isoformat()}
+    overwrite(guard.path(THIRD), attestation.sign(OTHER_KEY, subjects_of(said), PREDICATE, said))
+
+    assert "or before it was valid" in check(guard.store.root, key=guard.folder / "old.pem", code=1)
+
+
+def test_a_release_by_a_key_that_the_log_does_not_know_is_not_proven(rotated, tmp_path):
+    guard = rotated.copy(tmp_path / "copy")
+    stranger = attestation.create_key(tmp_path / "stranger.pem")
+    said = guard.chain()[-1].statement
+    overwrite(guard.path(THIRD), attestation.sign(stranger, subjects_of(said), PREDICATE, said))
+
+    assert "no signature on it is by a key that you trust" in check(guard.store.root, code=1)
+
+
+def without_the_second_entry(folder):
+    (folder / "trust/00000002.json").unlink()
+
+
+def without_the_rotation(folder):
+    without_the_second_entry(folder)
+    (folder / "trust/00000003.json").unlink()
+
+
+def flip_an_entry(folder):
+    flip(folder / "trust/00000003.json")
+
+
+def flip_the_first_entry(folder):
+    flip(folder / "trust/00000001.json", 0.1)
+
+
+def no_json(folder):
+    overwrite(folder / "trust/00000001.json", b"no json")
+
+
+def nothing_signed(folder):
+    overwrite(folder / "trust/00000002.json", b'{"payload":"e30=","payloadType":"x","signatures":[]}')
+
+
+def a_key_that_did_not_sign(folder):
+    """An entry that adds a key which nobody shows to hold."""
+    key = {
+        "keyid": OTHER_KEY.public.keyid,
+        "ed25519": json.loads((folder / "trust/00000001.json").read_text())["ed25519"],
+    }
+    said = {"number": 2, "key": key, "valid_from": AT.isoformat(), "retire": None, "signed": None, "at": AT.isoformat()}
+    before = sha256_hex((folder / "trust/00000001.json").read_bytes())
+    kind = "https://collapse-guard.dev/trust/v1"
+    overwrite(folder / "trust/00000002.json", attestation.sign(KEY, {"trust": before}, kind, said))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        without_the_second_entry, without_the_rotation, flip_an_entry, flip_the_first_entry, no_json, nothing_signed,
+        a_key_that_did_not_sign,
+    ],
+)  # fmt: skip
+def test_a_changed_log_of_keys_is_not_proven(rotated, tmp_path, attack):
+    guard = rotated.copy(tmp_path / "copy")
+    attack(Path(guard.store.root))
+
+    for key in ("old.pem", None):
+        assert "NOT PROVEN: " in check(guard.store.root, key=key and guard.folder / key, code=1)
+
+
+def test_a_recalled_document_in_a_release_that_no_notice_names_is_said(made, tmp_path, monkeypatch):
+    guard = made.copy(tmp_path / "copy")
+    monkeypatch.setattr("collapse_guard.release.publishing.judge", guard.judge)
+    wanted = next(name for name in guard.open(dump="2026-01").to_arrow()["id"].to_pylist() if name.startswith("h"))
+    recall(guard.store, wanted, reason="takedown", by="the legal desk", key=KEY, at=AT)
+    monkeypatch.setattr("collapse_guard.release.publishing.find_held", lambda *_: [])
+    entry = guard.release(guard.candidate("2026-03"))
+    export_bundle(guard.store, entry, guard.keys(), tmp_path / "bundle")
+
+    assert f"RECALLED: {wanted!r} by the legal desk: takedown" in check(tmp_path / "bundle")

@@ -97,6 +97,17 @@ def test_a_manifest_shows_a_rollback_and_a_sample_is_said_to_be_one(shell):
     assert shell("reservoir", "verify", "--manifest", "kept.json")[0] == 3
 
 
+def test_a_hold_is_lifted_by_name(shell):
+    admit(shell)
+    held = shell.json("reservoir", "hold", "--by", "the court", "--because", "case 7")
+    lifting = ["reservoir", "hold", "--by", "the court", "--because", "closed", "--lift"]
+
+    assert "no hold is named" in shell.json(*lifting, "deadbeef", code=2)["error"]
+    assert shell.json(*lifting, held["digest"][:12])["hold"] == held["digest"]
+    assert "the lifting is recorded" in shell(*lifting, held["digest"])[1]
+    assert [entry["kind"] for entry in shell.json("reservoir", "list")["entries"]] == ["admission", "hold", "lift"]
+
+
 def test_keys_are_listed_added_and_retired(shell):
     admit(shell)
     where = ["--root", "reservoir"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+import s3_servers
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from small_project import RELEASE_JOB, TOO_LITTLE, SmallProject, run_job
@@ -350,6 +351,24 @@ def test_the_sensor_ignores_a_half_written_hidden_folder(project: SmallProject, 
     found = sensor_result(project.definitions(), instance)
 
     assert [request.partition_key for request in found.run_requests] == ["d0"]
+
+
+@pytest.mark.parametrize("kind", s3_servers.KINDS)
+def test_the_sensor_finds_the_dumps_that_lie_in_s3(
+    kind: str, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_servers.environment(kind).items():
+        monkeypatch.setenv(name, value)
+    store = s3_servers.running(kind).store()
+    for dump in ("d0", "d1"):
+        store.put_if_absent(f"crawl/{dump}/pages.jsonl", b"{}")
+    guard = CorpusGuard(
+        name="web", root="guard", dumps=f"{store.root}/crawl/{{dump}}/*.jsonl", reservoir="reservoir", policy="default"
+    )
+
+    found = sensor_result(guard.definitions(Place(tmp_path, tmp_path)), instance)
+
+    assert [request.partition_key for request in found.run_requests] == ["d0", "d1"]
 
 
 def test_a_dump_that_the_sensor_asks_for_can_be_run(project: SmallProject, instance: dg.DagsterInstance) -> None:

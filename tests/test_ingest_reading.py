@@ -14,8 +14,9 @@ from collapse_guard.document import DOCUMENT, QUARANTINE
 from collapse_guard.errors import UsageError
 from collapse_guard.ingest.collect import Collector, Part
 from collapse_guard.ingest.formats import read_file
+from collapse_guard.ingest.inputs import input_files
 from collapse_guard.ingest.parent import Worker, WorkerLostError
-from collapse_guard.ingest.reading import Batch, Limits, _read_file, input_files, read_files
+from collapse_guard.ingest.reading import Batch, Limits, _read_file, read_files
 
 BAD_INPUT = Path(__file__).parents[1].parent / "shared" / "data" / "bad_input"
 BOMB = b"<html><body><p " + b" ".join(b"a%d=1" % i for i in range(50_000)) + b">text</p></body></html>"
@@ -155,7 +156,7 @@ def test_a_record_that_cannot_even_be_left_out_ends_the_file_after_the_good_ones
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"".join(b'{"text": "document %d"}\n' % i for i in range(5)))
     worker = Hopeless()
-    batches = list(_read_file(worker, path, {}))
+    batches = list(_read_file(worker, path, path.name, {}))
     assert texts(batches) == ["document 0", "document 1"]
     assert entries(batches) == [("a.jsonl", "worker_died")]
     assert worker.asked == [([], None), ([2], None), ([2], 2)]

@@ -109,7 +109,9 @@ def test_the_manifest_states_what_its_rows_hold(store, reservoir):
             "0": sum(row["rule"] is not None for row in offered if row["stratum"] == HUMAN),
             "1": sum(row["stratum"] == HUMAN for row in rows),
         },
+        "reservoir_uses_so_far": candidate.details["reservoir_uses"],
         "accumulation": None,
+        "evaluation_split": {"n": 8, "share": 0.2},
     }
     assert candidate.ledger == Ledger(len(offered), kept=len(rows), dropped={"over_budget": len(offered) - len(rows)})
     assert [parent.name for parent in candidate.parents] == ["reservoir", f"web/sifted/{DUMP}"]
@@ -169,7 +171,7 @@ def test_shards_of_a_candidate_depend_on_no_order_and_no_sharding_of_the_pool(tm
 def test_many_buckets_on_disk_give_the_same_shards_as_one(tmp_path, reservoir, monkeypatch):
     rules = policy(human_share=0.4)
     one = mixed(LocalStore(tmp_path / "one"), reservoir, [table(PAGES)], rules)
-    monkeypatch.setattr("collapse_guard.mix.writing.TOKENS_PER_BUCKET", 50)
+    monkeypatch.setattr("collapse_guard.mix.writing.BUCKET_BYTES", 2_000)
 
     many = mixed(LocalStore(tmp_path / "many"), reservoir, [table(PAGES)], rules)
 
@@ -386,5 +388,5 @@ def test_an_exhausted_reservoir_is_said_in_the_manifest(store, reservoir, action
 def test_a_candidate_has_its_tables_and_no_other(store, reservoir):
     candidate = mixed(store, reservoir, [table(PAGES)], policy(human_share=0.4))
 
-    assert candidate.schema == "candidate@3"
+    assert candidate.schema == "candidate@4"
     assert {shard.role for shard in candidate.shards} == {"documents", "documents_index", "selection", "usage"}

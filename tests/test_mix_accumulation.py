@@ -42,6 +42,25 @@ def test_the_pool_of_a_generation_holds_that_of_the_one_before(store, reservoir)
     assert third.parents[-1] == second.as_parent()
 
 
+def test_a_dump_without_a_candidate_is_no_gap_in_the_comparison(store, reservoir):
+    first = mixed(store, reservoir, PAGES[:20], RULES, FIRST)
+    sifted(store, PAGES[20:30], RULES, SECOND)
+
+    third = mixed(store, reservoir, PAGES[30:], RULES, THIRD)
+
+    assert third.details["accumulation"] == {"before": 20, "now": 40, "new": 20, "left": {}}
+    assert third.parents[-1] == first.as_parent()
+
+
+def test_a_document_that_is_gone_since_before_a_gap_stops_the_mix(store, reservoir):
+    mixed(store, reservoir, PAGES[:20], RULES, FIRST)
+    sifted(store, PAGES[2:20], RULES, FIRST)
+    sifted(store, PAGES[20:30], RULES, SECOND)
+
+    with pytest.raises(GateClosed, match="2 of 20 documents"):
+        mixed(store, reservoir, PAGES[30:], RULES, THIRD)
+
+
 def test_what_a_later_rule_drops_is_named_with_the_rule(store, reservoir, monkeypatch):
     mixed(store, reservoir, PAGES[:20], RULES, FIRST)
     sifted(store, PAGES[20:], RULES, SECOND)

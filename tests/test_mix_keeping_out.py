@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from builders import AT, KEY, admitted, document, policy, publish_documents, table
 from mixing import rows_of
 from small_project import pages
 
 from collapse_guard.measure import measure_snapshot
-from collapse_guard.mix import find_leaks, mix
+from collapse_guard.mix import find_leaks, mix, quoting
 from collapse_guard.policy import EvaluationSplit
 from collapse_guard.reservoir import EVALUATION, Rules, start
 from collapse_guard.sift import sift_snapshot
@@ -19,7 +21,9 @@ from collapse_guard.store import LocalStore
 
 HUMAN_TEXTS = pages(60, seed=11, words=200)
 POOL_TEXTS = pages(20, seed=12, words=200)
-RULES = policy(human_share=0.3, evaluation_split=EvaluationSplit(n=13))
+RULES = policy(human_share=0.3)
+WITHOUT = policy(human_share=0.3, evaluation_split=None)
+LICENCE = "This text may be copied and given to anyone, as long as these lines stay in every copy of it. " * 3
 
 
 @pytest.fixture
@@ -65,6 +69,64 @@ def test_the_evaluation_split_is_never_mixed_in_whatever_disguise(store, reservo
     assert not names & {row["id"] for row in stolen}
     assert names >= {row["id"] for row in honest}
     assert find_leaks(store, candidate, reservoir, RULES).count == 0
+
+
+def mixed_of(store, reservoir, texts, rules):
+    offered = [document(f"p{number}", 200, text=text) for number, text in enumerate(texts)]
+    sift_snapshot(store, measure_snapshot(store, publish_documents(store, [table(offered)]), rules), rules)
+    candidate = mix(store, reservoir, "web", "2026-01", rules)
+    return candidate, {row["id"]: row["rule"] for row in rows_of(store, candidate, "selection")}
+
+
+@pytest.mark.parametrize("rules", [RULES, WITHOUT], ids=["default", "off"])
+def test_a_copy_with_a_tenth_of_its_words_changed_passes_only_where_the_policy_says_off(store, reservoir, rules):
+    stolen = list(map(reworded, held_out(reservoir)))
+
+    candidate, fate = mixed_of(store, reservoir, stolen, rules)
+
+    guarding = candidate.details["evaluation_split"]
+    assert guarding == ({"n": 8, "share": 0.2} if rules is RULES else None)
+    assert {fate[f"p{number}"] for number in range(len(stolen))} == ({"evaluation_overlap"} if guarding else {None})
+    assert find_leaks(store, candidate, reservoir, rules).count == 0
+    assert find_leaks(store, candidate, reservoir, RULES).count == (0 if guarding else len(stolen))
+
+
+def test_what_several_documents_of_the_reservoir_hold_is_no_quotation(store, tmp_path):
+    people = [document(f"h{number}", 300, text=f"{text}\n{LICENCE}") for number, text in enumerate(HUMAN_TEXTS)]
+    reservoir = admitted(LocalStore(tmp_path / "licensed"), people)
+
+    _, fate = mixed_of(store, reservoir, [f"{text[:200]} {LICENCE}" for text in POOL_TEXTS], RULES)
+
+    assert "evaluation_overlap" not in fate.values()
+
+
+def test_a_reservoir_document_that_quotes_the_split_is_refused_too(store, reservoir):
+    words = held_out(reservoir)[0].split()
+    people = [
+        document(f"q{n}", 200, text=" ".join(words[:90] + text.split()[90:])) for n, text in enumerate(POOL_TEXTS)
+    ]
+    grown = admitted(reservoir.store, people[:1])
+    quoting_human = {row["id"] for rows in grown.texts("human") for row in rows.to_pylist()} & {"q0"}
+
+    _, fate = mixed_of(store, grown, POOL_TEXTS[1:], RULES)
+
+    assert {fate[name] for name in quoting_human} == {"evaluation_overlap"}
+    assert quoting_human
+
+
+def test_a_large_split_is_looked_for_in_parts_and_a_larger_one_by_a_sample(reservoir, monkeypatch):
+    stolen = list(map(reworded, held_out(reservoir)))
+    texts = lambda: [quoting.Texts(pa.chunked_array([[*stolen, *POOL_TEXTS]]), np.zeros(len(stolen) + 20, bool))]  # noqa: E731
+    split = EvaluationSplit()
+    [whole] = quoting.find_quotations(reservoir, split, texts)
+    monkeypatch.setattr(quoting, "TOKENS_PER_PART", 300)
+    monkeypatch.setattr(quoting, "MOST_PARTS", 1000)
+
+    [parts] = quoting.find_quotations(reservoir, split, texts)
+    monkeypatch.setattr(quoting, "MOST_PARTS", 2)
+    [sample] = quoting.find_quotations(reservoir, split, texts)
+
+    assert whole.tolist() == parts.tolist() == sample.tolist() == [True] * len(stolen) + [False] * 20
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)

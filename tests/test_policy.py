@@ -90,7 +90,7 @@ MISTAKES = {
     "unknown key": (
         f"name: p\n{GATES}mixx: {{}}\n",
         3,
-        "mixx: unknown key; known: classifier, decontaminate, dedup, gates, judging, mix",
+        "mixx: unknown key; known: classifier, decontaminate, dedup, expectations, gates, judging, mix",
     ),
     "unknown key is close to": (f"name: p\n{GATES}mixx: {{}}\n", 3, "Did you mean 'mix'?"),
     "unknown key of the mix": (f"name: p\n{GATES}mix:\n  human_shar: 0.3\n", 4, "Did you mean 'human_share'?"),

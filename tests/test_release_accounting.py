@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from provable import Provable
 
 from collapse_guard.canonical import canonical_json
-from collapse_guard.errors import DamagedDataError
+from collapse_guard.errors import DamagedDataError, UsageError
 from collapse_guard.merkle import leaf_hashes, root_of
 from collapse_guard.release.accounting import LEAF, leaf_lines, take_account
 from collapse_guard.snapshot import Ledger, read_rows, write_shard
@@ -69,6 +69,8 @@ def test_a_leaf_names_text_source_and_reason(guard, candidate):
     released = [{name: row[name] for name in ("id", "tokens", "origin", "source")} for row in rows[: len(documents)]]
     assert released == [{name: row[name] for name in ("id", "tokens", "origin", "source")} for row in documents]
     assert [row["sha256"] for row in rows[: len(documents)]] == [row["text_sha256"].hex() for row in documents]
+    sources = {row["source"] for row in rows if row["reason"] == "over_budget"}
+    assert sources == {"pages.jsonl", "b\\c.jsonl"}
     lost = next(row for row in rows if row["disposition"] == "quarantined")
     assert (lost["id"], lost["source"]) == ('crawl/a "quoted".jsonl:17', 'crawl/a "quoted".jsonl')
     assert lost["sha256"] == "ab" * 32
@@ -135,6 +137,30 @@ def name_a_dump_less(candidate):
 def test_a_manifest_that_says_something_else_than_its_rows_is_refused(guard, candidate, lie, message):
     with pytest.raises(DamagedDataError, match=message):
         take_account(guard.store, lie(candidate))
+
+
+def with_rows(guard, candidate, role, rows):
+    """The candidate with other rows in its only shard of a role."""
+    others = [shard for shard in candidate.shards if shard.role != role]
+    return replace(candidate, shards=(write_shard(guard.store, rows, role), *others))
+
+
+def test_a_selection_that_names_others_as_taken_than_the_candidate_holds_is_refused(guard, candidate):
+    (rows,) = read_rows(guard.store, candidate.with_role("selection"))
+    rules = rows["rule"].to_pylist()
+    taken, left = rules.index(None), rules.index("over_budget")
+    rules[taken], rules[left] = rules[left], rules[taken]
+    swapped = rows.set_column(rows.column_names.index("rule"), "rule", pa.array(rules, pa.string()))
+
+    with pytest.raises(DamagedDataError, match="took other documents than the candidate holds"):
+        take_account(guard.store, with_rows(guard, candidate, "selection", swapped))
+
+
+def test_a_candidate_of_an_older_mix_has_to_be_mixed_again(guard, candidate):
+    (rows,) = read_rows(guard.store, candidate.with_role("selection"))
+
+    with pytest.raises(UsageError, match="does not say where the documents that were left out came from; mix it again"):
+        take_account(guard.store, with_rows(guard, candidate, "selection", rows.drop_columns("source")))
 
 
 def test_a_document_under_the_digest_of_another_text_is_refused(guard, candidate):

@@ -28,6 +28,7 @@ from collapse_guard.reservoir import (
     countersign,
     export_manifest,
     hold,
+    lift,
     open_reservoir,
     settle,
     start,
@@ -183,6 +184,7 @@ def test_one_signer_cannot_end_the_waiting_by_entries_of_his_own_making(two_keys
     attempts = [
         ("settle", {}, {"shards": now, "pending": []}),
         ("hold", {}, {"shards": now, "pending": []}),
+        ("lift", {"hold": "0" * 64}, {"shards": now, "pending": []}),
         ("countersign", {"admission": entry.admission}, {"pending": [twice]}),
         ("countersign", {"admission": entry.admission}, {"pending": [early]}),
         ("settle", {}, {"pending": []}),
@@ -308,6 +310,45 @@ def test_a_hold_in_a_folder_is_a_signed_entry_that_says_that_nothing_enforces_it
         hold(store, "", "case 8", KEY, AT)
 
 
+def test_a_hold_is_lifted_by_a_signed_entry_once(store):
+    deliver(store)
+    held = hold(store, "the court", "case 7", KEY, AT)
+    deliver(store, numbered("m", [1] * 3), "more")
+
+    state = lift(store, held.digest[:8], KEY, AT + DAY, by="the court", because="case 7 is closed")
+
+    event = state.details["event"]
+    assert (event["kind"], event["hold"], event["because"]) == ("lift", held.digest, "case 7 is closed")
+    assert (event["objects"], event["enforced"]) == (held.details["event"]["objects"], False)
+    assert state.ledger.to_json()["kept"] == 43
+    assert lift(store, held.digest, KEY, AT + 2 * DAY, by="the court", because="again") == state
+    assert verify(store)["states"] == 4
+
+
+def test_what_another_hold_covers_stays_held(store):
+    deliver(store)
+    first, second = (hold(store, "the court", f"case {number}", KEY, AT) for number in (7, 8))
+
+    assert lift(store, first.digest, KEY, AT, by="the court", because="closed").details["event"]["objects"] == 0
+    later = lift(store, second.digest, KEY, AT, by="the court", because="closed").details["event"]
+    assert later["objects"] == second.details["event"]["objects"]
+
+
+def test_lifting_needs_a_hold_a_name_and_a_reason(store):
+    admitted = deliver(store)
+    held = hold(store, "the court", "case 7", KEY, AT)
+
+    for name in (admitted.digest, held.digest[:7], "x" * 64):
+        with pytest.raises(UsageError, match=f"no hold is named .* holds in force: {held.digest[:16]}"):
+            lift(store, name, KEY, AT, by="the court", because="closed")
+    for by, because in (("", "closed"), ("the court", " ")):
+        with pytest.raises(UsageError, match="who ordered it, and why"):
+            lift(store, held.digest, KEY, AT, by=by, because=because)
+    with pytest.raises(UsageError, match="signatures here must be by key"):
+        lift(store, held.digest, OTHER_KEY, AT, by="the court", because="closed")
+    assert len(log(store, LOG)) == 2
+
+
 @pytest.mark.parametrize("act", [settle, lambda *rest: hold(rest[0], "us", "why", *rest[1:])])
 def test_an_entry_needs_a_reservoir_and_a_trusted_key(store, act):
     with pytest.raises(DamagedDataError, match="reservoir admit"):
@@ -390,7 +431,8 @@ def eventful(two_keys):
     tombstone(two_keys, ["a3"], WHY, KEY, AT)
     pending = deliver(two_keys, numbered("m", [1] * 3), "more", quarantine_days=3)
     countersign(two_keys, pending.digest, OTHER_KEY, AT)
-    hold(two_keys, "the court", "case 7", KEY, AT)
+    held = hold(two_keys, "the court", "case 7", KEY, AT)
+    lift(two_keys, held.digest, OTHER_KEY, AT + DAY, by="the court", because="closed")
     settle(two_keys, KEY, AT + 3 * DAY)
     return two_keys
 
@@ -405,7 +447,7 @@ def test_any_file_of_an_eventful_reservoir_that_is_changed_cut_or_removed_is_det
         if change(data) is not None:
             path.write_bytes(change(data))
         if key == newest and change(data) is None:
-            assert verify(eventful)["states"] == 7  # an older state, which is whole and signed
+            assert verify(eventful)["states"] == 8  # an older state, which is whole and signed
         else:
             with pytest.raises(DamagedDataError):
                 verify(eventful)
@@ -427,7 +469,7 @@ def test_any_two_files_of_a_kind_that_are_swapped_are_detected(eventful):
             verify(eventful)
         for path, original in zip(paths, data, strict=True):
             overwrite(path, original)
-    assert verify(eventful)["states"] == 8
+    assert verify(eventful)["states"] == 9
 
 
 def test_a_rollback_is_detected_by_a_manifest_that_was_kept_elsewhere(eventful):
@@ -435,7 +477,7 @@ def test_a_rollback_is_detected_by_a_manifest_that_was_kept_elsewhere(eventful):
     assert check_manifest(eventful, envelope, "manifest.json") == len(everything_signed_or_kept(eventful))
     (Path(eventful.root) / log(eventful, LOG)[-1]).unlink()
 
-    assert verify(eventful)["states"] == 7  # an older state, which is whole and signed
+    assert verify(eventful)["states"] == 8  # an older state, which is whole and signed
     with pytest.raises(DamagedDataError, match="rolled back or changed"):
         check_manifest(eventful, envelope, "manifest.json")
     with pytest.raises(DamagedDataError, match="is no manifest"):

@@ -20,6 +20,7 @@ from collapse_guard.reservoir import (
     admit,
     export_manifest,
     hold,
+    lift,
     open_reservoir,
     start,
     tombstone,
@@ -176,6 +177,46 @@ def test_a_hold_is_put_on_every_version_and_read_back(locked):
         said = locked.client.head_object(**locked.place(key), VersionId=known["version_id"])
         assert said["ObjectLockLegalHoldStatus"] == "ON"
     assert verify(locked)["states"] == 3
+
+
+def holds_on(store, keys, versions):
+    """Whether each object is held now."""
+    places = {key: versions.get(key, {}).get("version_id") or locks.current_version(store, key) for key in keys}
+    heads = {key: store.client.head_object(**store.place(key), VersionId=place) for key, place in places.items()}
+    return {key: head.get("ObjectLockLegalHoldStatus") == "ON" for key, head in heads.items()}
+
+
+def test_a_lifted_hold_frees_what_no_other_hold_covers_and_leaves_retention(locked):
+    first = hold(locked, "the court", "case 7", KEY, NOW)
+    before = set(protected_keys(locked))
+    second = hold(locked, "the court", "case 8", KEY, NOW)
+    versions = second.details["versions"]
+
+    lift(locked, second.digest, KEY, NOW, by="the court", because="case 8 is closed")
+
+    now = holds_on(locked, protected_keys(locked), versions)
+    covered = {key for key in before if key not in {*list(log(locked, LOG))[2:], f"attestations/{first.digest}.json"}}
+    assert {key for key, held in now.items() if held} == {key for key in covered if not key.startswith("trust/")}
+    lift(locked, first.digest, KEY, NOW, by="the court", because="case 7 is closed")
+    assert not any(holds_on(locked, protected_keys(locked), versions).values())
+    assert verify(locked)["states"] == 6
+
+
+def test_a_lifting_that_was_interrupted_is_finished_by_asking_again(locked, monkeypatch):
+    held = hold(locked, "the court", "case 7", KEY, NOW)
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "lift", crash)
+        with pytest.raises(KeyboardInterrupt):
+            lift(locked, held.digest, KEY, NOW, by="the court", because="closed")
+    state = lift(locked, held.digest, KEY, NOW, by="the court", because="closed")
+
+    assert state.details["event"]["enforced"] is True
+    assert not any(holds_on(locked, protected_keys(locked), held.details["versions"]).values())
+    assert verify(locked)["states"] == 4
 
 
 def test_a_tombstone_leaves_the_locked_shards_and_locks_the_new_ones(locked):

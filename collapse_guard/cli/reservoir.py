@@ -147,14 +147,17 @@ def tombstone(ids: tuple[str, ...], root: str, key: Path | None, *, as_json: boo
 @reservoir_group.command()
 @click.option("--by", required=True, help="Who ordered it.")
 @click.option("--because", required=True, help="Why.")
+@click.option("--lift", "lifted", metavar="STATE", help="Lift the hold that made this state, named as by `list`.")
 @signed
-def hold(root: str, key: Path | None, by: str, because: str, *, as_json: bool) -> None:
-    """Put a legal hold on everything that is there now."""
+def hold(root: str, key: Path | None, by: str, because: str, lifted: str | None, *, as_json: bool) -> None:
+    """Put a legal hold on everything that is there now, or lift one: what no other hold covers is free then."""
     from collapse_guard.reservoir import hold as run
+    from collapse_guard.reservoir import lift
 
-    state = run(_store(root), by, because, signing_key(key), datetime.now(UTC))
+    store, signer, at = _store(root), signing_key(key), datetime.now(UTC)
+    state = lift(store, lifted, signer, at, by=by, because=because) if lifted else run(store, by, because, signer, at)
     event = state.details["event"]
-    done = "held, each read back" if event["enforced"] else "recorded; a folder cannot hold anything: back it up"
+    done = _HOLDS[bool(lifted), event["enforced"]]
     show({"digest": state.digest, **event}, json_wanted=as_json, text=f"{event['objects']:,} objects: {done}")
 
 
@@ -244,4 +247,11 @@ def _entry_text(entry: dict[str, Any]) -> str:
     return f"{start}{dropped}  {entry.get('by', '')}: {entry['because']}" if "because" in entry else start
 
 
+_HOLDS = {
+    (False, True): "held, each read back",
+    (False, False): "recorded; a folder cannot hold anything: back it up",
+    (True, True): "free again, each read back",
+    (True, False): "the lifting is recorded; a folder held nothing",
+}
+"""What was done, by whether a hold was lifted and whether the store has holds."""
 COMMANDS = (reservoir_group,)

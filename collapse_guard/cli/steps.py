@@ -37,6 +37,7 @@ from collapse_guard.errors import DamagedDataError, GateClosed, UsageError
 
 if TYPE_CHECKING:
     from collapse_guard.judge import Judgement
+    from collapse_guard.mix import Leaks
     from collapse_guard.policy import Policy
     from collapse_guard.snapshot import Snapshot
     from collapse_guard.store import Store
@@ -156,21 +157,33 @@ def audit(policy: str, **where: Any) -> None:
     print_table(bias_table(found))
 
 
+def refuse_leaks(leaks: Leaks) -> None:
+    """End with exit code 1 where the evaluation split is in a candidate."""
+    if leaks.count:
+        raise GateClosed(f"evaluation split: {leaks.sentence}; do not release this candidate")
+
+
 @click.command()
 @at_corpus
 @policy
 @reservoir
 def mix(policy: str, reservoir: str, **where: Any) -> None:
-    """Mix the pool with the reservoir at the policy's share; publishes a candidate, releases nothing."""
+    """Mix the pool with the reservoir at the policy's share; publishes a candidate, releases nothing.
+
+    Exit 1 where a document of the candidate belongs to the reservoir's evaluation split, or is too near to it.
+    """
     from collapse_guard.catalogue import load_policy
+    from collapse_guard.mix import find_leaks
     from collapse_guard.mix import mix as run
     from collapse_guard.reservoir import open_reservoir
 
-    rules = load_policy(policy)
+    rules, store = load_policy(policy), store_at(where["root"])
     with notes.status("mixing"):
         opened = open_reservoir(store_at(reservoir))
-        snapshot = run(store_at(where["root"]), opened, where["corpus"], where["dump"], rules)
+        snapshot = run(store, opened, where["corpus"], where["dump"], rules)
+        leaks = find_leaks(store, snapshot, opened.at(snapshot.parents[0]), rules)
     show_snapshot(snapshot, json_wanted=where["as_json"])
+    refuse_leaks(leaks)
 
 
 def _candidate(where: dict[str, Any]) -> tuple[Store, Snapshot]:

@@ -1,6 +1,5 @@
 """The component that takes a corpus from crawl dumps to signed releases."""
 
-import glob
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from collapse_guard.components.showing import (
     signal_metadata,
 )
 from collapse_guard.errors import GateClosed
-from collapse_guard.ingest import ingest
+from collapse_guard.ingest import ingest, matching
 from collapse_guard.judge import Judgement, history, judge
 from collapse_guard.measure import measure_snapshot, measured_columns
 from collapse_guard.mix import Leaks, find_leaks, mix
@@ -55,7 +54,11 @@ class CorpusGuard(dg.Component, dg.Model, dg.Resolvable):
     ]
     root: Annotated[str, Field(description="Where the guard keeps things.", examples=["guard"])]
     dumps: Annotated[
-        str, Field(description="Input files of a dump, with {dump} for its name.", examples=["crawl/{dump}/*.warc.gz"])
+        str,
+        Field(
+            description="Input files of a dump, here or in S3, with {dump} for its name.",
+            examples=["crawl/{dump}/*.warc.gz"],
+        ),
     ]
     reservoir: Annotated[str, Field(description="Root of the human reservoir.", examples=["reservoir"])]
     policy: Annotated[str, Field(description="A YAML file beside this one, or `default`.")] = "default"
@@ -314,7 +317,7 @@ class _Guard:
         """The dumps whose files lie there now."""
         pattern = self.place.path(self.component.dumps)
         named = re.compile(re.escape(pattern).replace(r"\{dump\}", "(?P<dump>[^/]+)").replace(r"\*", "[^/]*"))
-        found = (named.fullmatch(path) for path in glob.glob(pattern.replace("{dump}", "*")))  # noqa: PTH207 - the pattern is absolute
+        found = (named.fullmatch(path) for path in matching(pattern.replace("{dump}", "*")))
         return sorted({match["dump"] for match in found if match})
 
     def new_dumps(self, job: str) -> dg.SensorDefinition:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-from collapse_guard.canonical import canonical_json, json_digest
-from collapse_guard.ingest.reading import Limits, input_files, read_files
+from collapse_guard.images.schema import IMAGES_ROLE, ORIGINALS_ROLE
+from collapse_guard.ingest.inputs import content_digest, input_files, matching, name_of
+from collapse_guard.ingest.reading import Limits, read_files
 from collapse_guard.snapshot import Ledger, ShardWriter, Snapshot, publish, resume, run_key
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
+    from collapse_guard.ingest.inputs import Input
     from collapse_guard.ingest.reading import Batch
     from collapse_guard.store import Store
 
+__all__ = ["Limits", "ingest", "matching"]
 SCHEMA = "documents@1"
 
 
@@ -39,7 +40,8 @@ def ingest(
         store: Receives the snapshot.
         corpus: The corpus' name.
         dump: The crawl dump that these files are.
-        inputs: Files, folders or glob patterns; WARC, WET, JSON lines, Parquet or CSV.
+        inputs: Files, folders or glob patterns, on this machine or in S3 (`s3://bucket/crawl/*.warc.gz`); WARC, WET,
+            JSON lines, Parquet, CSV, images or tar. An object in S3 is fetched when it is read, and removed afterwards.
         limits: Caps on what one file may cost.
         fields: Column of the input for a column of a document, such as `{"text": "raw_content"}`.
         workers: Processes that parse; the result does not depend on it.
@@ -47,31 +49,58 @@ def ingest(
 
     Returns:
         The published snapshot; the same input gives the same digest and is not read again.
+
+    Raises:
+        UsageError: An input matches no file, or S3 refuses, or an object there is gone or was changed since it was
+            listed; nothing is published.
     """
     from collapse_guard.kernels.tokens import count_tokens  # noqa: PLC0415 - the worker processes need no kernel
 
     caps, renamed = limits or Limits(), dict(fields or {})
-    paths = input_files(inputs)
-    digests = [[path.name, _content_digest(store, path)] for path in paths]
-    name = f"{corpus}/documents/{dump}"
-    key = run_key("documents", (), None, {"inputs": digests, "fields": renamed, "limits": vars(caps)})
-    earlier = resume(store, name, key)
+    name, how = f"{corpus}/documents/{dump}", {"fields": renamed, "limits": vars(caps)}
+    run = _Run(store, input_files(inputs, store), how)
+    earlier = resume(store, name, run.key) if run.is_known else None
     if earlier is not None:
         return earlier
     documents, quarantine, ledger = ShardWriter(store, "documents"), ShardWriter(store, "quarantine"), _Counts()
-    for batch in read_files(paths, limits=caps, fields=renamed, workers=workers):
+    beside = [ShardWriter(store, IMAGES_ROLE), ShardWriter(store, ORIGINALS_ROLE)]
+    for batch in read_files(run.files, limits=caps, fields=renamed, workers=workers):
         tokens = count_tokens(batch.documents["text"])
         place = batch.documents.schema.get_field_index("tokens")
         documents.write(batch.documents.set_column(place, batch.documents.schema.field("tokens"), [tokens]))
         quarantine.write(batch.quarantine)
+        for writer, table in zip(beside, batch.pictured or (), strict=False):
+            writer.write(table)
         ledger.add(batch)
         if progress:
             progress(ledger.kept)
-    shards = (*documents.close(), *quarantine.close())
-    details = {"corpus": corpus, "dump": dump, "inputs": digests}
-    return publish(
-        store, Snapshot(name, "documents", SCHEMA, (), shards, ledger.total(), None, __version__, key, details)
-    )
+    shards = tuple(chain.from_iterable(writer.close() for writer in (documents, quarantine, *beside)))
+    details = {"corpus": corpus, "dump": dump, "inputs": run.inputs}
+    made = Snapshot(name, "documents", SCHEMA, (), shards, ledger.total(), None, __version__, run.key, details)
+    return resume(store, name, run.key) or publish(store, made)
+
+
+class _Run:
+    """What decides the result: the content of the files, and how they are read."""
+
+    def __init__(self, store: Store, files: Sequence[Input], how: Mapping[str, Any]) -> None:
+        self.files = files
+        self._store, self._how = store, how
+
+    @property
+    def inputs(self) -> list[list[str | None]]:
+        """The name and digest of every file."""
+        return [[name_of(file), content_digest(self._store, file)] for file in self.files]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every digest is known; that of an object in S3 is once it was fetched."""
+        return all(digest for _, digest in self.inputs)
+
+    @property
+    def key(self) -> str:
+        """The run's key."""
+        return run_key("documents", (), None, {"inputs": self.inputs, **self._how})
 
 
 class _Counts:
@@ -92,16 +121,3 @@ class _Counts:
     def total(self) -> Ledger:
         came_in = self.kept + self._dropped.total() + self._quarantined.total()
         return Ledger(came_in=came_in, kept=self.kept, dropped=self._dropped, quarantined=self._quarantined)
-
-
-def _content_digest(store: Store, path: Path) -> str:
-    """SHA-256 of a file, remembered by path, size and time of change, so that unchanged input is not read again."""
-    facts = path.stat()
-    seen = json_digest({"path": str(path.resolve()), "bytes": facts.st_size, "changed": str(facts.st_mtime_ns)})
-    key = f"cache/inputs/{seen}.json"
-    if store.head(key) is not None:
-        return str(json.loads(store.read(key))["sha256"])
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    store.put_if_absent(key, canonical_json({"sha256": digest}))
-    return digest

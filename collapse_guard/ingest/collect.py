@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from collapse_guard.document import DOCUMENT, QUARANTINE
 from collapse_guard.ingest.fragments import Fragment, fragment_of
+from collapse_guard.ingest.pictured import pictured
 from collapse_guard.ingest.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from collapse_guard.ingest.limits import Limits
+    from collapse_guard.ingest.pictured import Pictured
 
 BATCH_BYTES = 4 * 2**20
 """Text, or quarantined bytes, after which a batch is closed."""
@@ -34,6 +36,7 @@ class Part:
     quarantine: pa.Table
     dropped: dict[str, int]
     upto: int
+    pictured: Pictured | None = None
 
 
 class EnoughError(Exception):
@@ -88,6 +91,7 @@ class Collector:
         self.position = 0
         self.rows = Rows(file, fields)
         self.tables: list[pa.Table] = []
+        self.pictures: list[tuple[dict[str, Any], bytes]] = []
         self.entries: list[tuple[str, int, int, int, str, str, str, bytes]] = []
         self.dropped: Counter[str] = Counter()
         self.size = 0
@@ -182,6 +186,16 @@ class Collector:
         self.tables.append(table)
         self.size += table.nbytes
 
+    def picture(self, row: dict[str, Any], data: bytes) -> None:
+        """Say that the last row added is an image.
+
+        Args:
+            row: Its row of IMAGES.
+            data: Its file.
+        """
+        self.pictures.append((row, data))
+        self.size += len(data) + len(row["thumbnail"])
+
     def close(self) -> None:
         """Close the last batch, unless nothing is open."""
         if self.position > self.opened:
@@ -200,8 +214,9 @@ class Collector:
         columns = zip(*self.entries, strict=True) if self.entries else [()] * len(QUARANTINE)
         arrays = [pa.array(column, kind) for column, kind in zip(columns, QUARANTINE.types, strict=True)]
         quarantine = pa.Table.from_arrays(arrays, schema=QUARANTINE)
-        self.emit(Part(documents.cast(DOCUMENT), quarantine, dict(self.dropped), self.position))
-        self.tables, self.entries, self.dropped = [], [], Counter()
+        beside = pictured(self.pictures)
+        self.emit(Part(documents.cast(DOCUMENT), quarantine, dict(self.dropped), self.position, beside))
+        self.tables, self.pictures, self.entries, self.dropped = [], [], [], Counter()
         self.size = self.input = 0
         self.opened = self.position
 

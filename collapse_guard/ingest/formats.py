@@ -13,6 +13,7 @@ from collapse_guard.ingest.errors import UnreadableFileError
 from collapse_guard.ingest.fragments import fragment_of, fragment_of_range
 from collapse_guard.ingest.json_lines import read_json, read_json_lines
 from collapse_guard.ingest.parquet import read_parquet
+from collapse_guard.ingest.pictured import HEAD_BYTES, SUFFIXES, starts_image
 from collapse_guard.ingest.warc import read_warc
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 2**20
 _PACKED = (".gz", ".zst")
 _LINES = (".jsonl", ".ndjson")
+_TARS = (".tar", ".tgz")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_OPENING_BYTES = 512
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _MAY_BE_EMPTY = (*_LINES, *_DELIMITERS)
 
 
@@ -52,17 +56,22 @@ def _read_open(path: Path, file: Stored, out: Collector) -> None:
 
 
 def _read_content(path: Path, file: Stored, out: Collector) -> None:
-    head = file.peek(8)
+    head = file.peek(HEAD_BYTES)
     if not head and not path.name.lower().endswith(_MAY_BE_EMPTY):
         raise UnreadableFileError("empty_file", "the file has no bytes, which its format does not allow")
     if head.startswith(b"PAR1") or path.name.lower().endswith(".parquet"):
         read_parquet(path, out)
         return
+    if starts_image(head) or path.name.lower().endswith(SUFFIXES):
+        from collapse_guard.ingest.images import read_picture  # noqa: PLC0415 - decoders of images, for images alone
+
+        read_picture(path, file, out)
+        return
     coding = coding_of(head)
     pieces = _pieces(file, coding, out)
     first = next(pieces, None)
     again = chain([] if first is None else [first], pieces)
-    opening = first.data[:8] if isinstance(first, Piece) else b""
+    opening = first.data[:_OPENING_BYTES] if isinstance(first, Piece) else b""
     _read_stream(path.name.lower(), opening, again, out, unpacked=coding is not None)
 
 
@@ -79,6 +88,10 @@ def _read_stream(
     suffix = "." + name.rpartition(".")[2]
     if opening.startswith(b"WARC/") or suffix in {".warc", ".wet"}:
         read_warc(pieces, out, unpacked=unpacked)
+    elif suffix in _TARS or opening.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+        from collapse_guard.ingest.tar import read_tar  # noqa: PLC0415 - decoders of images, for images alone
+
+        read_tar(pieces, out, unpacked=unpacked)
     elif suffix in _LINES:
         read_json_lines(pieces, out, unpacked=unpacked)
     elif suffix == ".json":
@@ -87,5 +100,6 @@ def _read_stream(
         read_csv(pieces, out, delimiter=_DELIMITERS[suffix], unpacked=unpacked)
     else:
         raise UnreadableFileError(
-            "unsupported_format", "it is no WARC, WET, JSON lines, JSON, Parquet, CSV or TSV file, plain, .gz or .zst"
+            "unsupported_format",
+            "it is no WARC, WET, JSON lines, JSON, CSV, TSV or tar file, plain, .gz or .zst, no Parquet and no image",
         )

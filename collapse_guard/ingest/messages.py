@@ -11,8 +11,10 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-LENGTHS = struct.Struct("<QQQ")
-"""Bytes of the header, the documents and the quarantine."""
+LENGTHS = struct.Struct("<QQQQQ")
+"""Bytes of the header, the documents, the quarantine, the images and their files."""
+
+_MOST_TABLES = 4
 
 PROGRESS = struct.Struct("=QQ")
 """The progress file: a beat that changes with every step, and the ordinal of the record being read."""
@@ -23,14 +25,14 @@ def pack(header: Mapping[str, Any], tables: Sequence[pa.Table] = ()) -> list[byt
 
     Args:
         header: Small, as JSON.
-        tables: Documents and quarantine, or none.
+        tables: Documents and quarantine, with images and their files or without; or none.
 
     Returns:
         Lengths, header, and one Arrow stream per table.
     """
     text = orjson.dumps(header)
     streams = [_stream(table) for table in tables]
-    sizes = [stream.nbytes for stream in streams] or [0, 0]
+    sizes = [stream.nbytes for stream in streams] + [0] * (_MOST_TABLES - len(streams))
     return [LENGTHS.pack(len(text), *sizes), text, *streams]
 
 

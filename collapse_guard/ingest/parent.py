@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from collapse_guard.errors import GuardError
 from collapse_guard.ingest.collect import Part
 from collapse_guard.ingest.messages import PROGRESS, pack, unpack
+from collapse_guard.ingest.pictured import Pictured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,8 +111,8 @@ class Worker:
             if "died" in header:
                 self.heard = header["died"]
                 raise self._lost()
-            documents, quarantine = tables
-            yield Part(documents, quarantine, header["dropped"], header["upto"])
+            documents, quarantine, *beside = tables
+            yield Part(documents, quarantine, header["dropped"], header["upto"], Pictured(*beside) if beside else None)
 
     def stop(self) -> None:
         """Kill the process, if there is one, and wait until it is gone."""

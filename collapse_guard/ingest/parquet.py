@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from collapse_guard.document import derive_id
 from collapse_guard.ingest.collect import BATCH_BYTES
 from collapse_guard.ingest.errors import UnreadableFileError
 from collapse_guard.ingest.fragments import ROWS, Fragment, fragment_of, fragment_of_range
+from collapse_guard.ingest.pictured import image_column
 from collapse_guard.ingest.rows import (
     as_generation,
     as_id,
@@ -55,9 +57,17 @@ def read_parquet(path: Path, out: Collector) -> None:
     except _DAMAGE as error:
         raise UnreadableFileError("bad_parquet", f"the footer cannot be read: {_first_line(error)}") from error
     with file:
-        wanted = _wanted(schema, out, file.metadata.num_rows)
+        pictures = image_column(file, out.rows.text_name)
+        wanted = _columns(schema, pictures) if pictures else _wanted(schema, out, file.metadata.num_rows)
+        take = _take if pictures is None else _taking_pictures(pictures)
         for group in range(groups):
-            _read_group(_Group(path, file, group, out.position), wanted, out)
+            _read_group(_Group(path, file, group, out.position), wanted, take, out, whole=pictures is None)
+
+
+def _taking_pictures(column: str) -> Callable[[pa.RecordBatch, Collector], None]:
+    from collapse_guard.ingest.images import take_rows  # noqa: PLC0415 - decoders of images, for images alone
+
+    return partial(take_rows, column, _values_and_times)
 
 
 def _wanted(schema: pa.Schema, out: Collector, rows: int) -> list[str]:
@@ -65,9 +75,13 @@ def _wanted(schema: pa.Schema, out: Collector, rows: int) -> list[str]:
     if name not in schema.names or not _is_text(schema.types[schema.names.index(name)]):
         detail = f"there is no column {name!r} of strings; columns: {', '.join(schema.names)[:200]}"
         raise UnreadableFileError("no_text_column", detail, records=max(rows, 1))
-    return [
-        field.name for field in schema if not pa.types.is_nested(field.type) and schema.names.count(field.name) == 1
-    ]
+    return _columns(schema)
+
+
+def _columns(schema: pa.Schema, also: str | None = None) -> list[str]:
+    """Name the columns that are read: those that hold one value per row, and one more."""
+    plain = (field.name for field in schema if field.name == also or not pa.types.is_nested(field.type))
+    return [name for name in plain if schema.names.count(name) == 1]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -126,16 +140,24 @@ class _Group:
         return min(starts), max(ends)
 
 
-def _read_group(group: _Group, wanted: list[str], out: Collector) -> None:
+def _read_group(
+    group: _Group,
+    wanted: list[str],
+    take: Callable[[pa.RecordBatch, Collector], None],
+    out: Collector,
+    *,
+    whole: bool,
+) -> None:
+    """Read a group; one that killed a worker is lost from there on, if rows are read together, `whole`."""
     total = group.rows(out.limits.records)
     culprit = next((out.culprits[at] for at in out.culprits if group.first <= at < group.first + total), None)
-    if culprit:
+    if culprit and whole:
         out.begin_rows(max(0, min(out.skip - group.first, total)))
         _lose_rest(group, total, culprit, out)
         return
     try:
         for batch in _batches(group, wanted, out):
-            _take(batch, out)
+            take(batch, out)
     except MemoryError:
         raise
     except _DAMAGE as error:
@@ -281,6 +303,13 @@ def _metadata(batch: pa.RecordBatch, numbers: list[int], out: Collector) -> pa.A
     rows = [dict(zip(extra, values, strict=True)) for values in zip(*columns, strict=True)] or [{}] * len(batch)
     told = (out.rows.metadata({"offset": n}, row) for n, row in zip(numbers, rows, strict=True))
     return pa.array(told, pa.string(), size=len(batch))
+
+
+def _values_and_times(column: pa.Array) -> list[Any]:
+    if not pa.types.is_timestamp(column.type):
+        return _values(column)
+    times: list[Any] = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).to_pylist()
+    return times
 
 
 def _values(column: pa.Array) -> list[Any]:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import queue
 import threading
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collapse_guard.errors import UsageError
 from collapse_guard.ingest.collect import Collector
 from collapse_guard.ingest.fragments import Fragment, fragment_of, fragment_of_range
+from collapse_guard.ingest.inputs import local_copy, name_of
 from collapse_guard.ingest.limits import Limits
 from collapse_guard.ingest.parent import Worker, WorkerLostError
 from collapse_guard.ingest.rows import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pyarrow as pa
 
     from collapse_guard.ingest.collect import Part
+    from collapse_guard.ingest.inputs import Input
+    from collapse_guard.ingest.pictured import Pictured
 
-__all__ = ["Batch", "Limits", "input_files", "read_files"]
+__all__ = ["Batch", "Limits", "read_files"]
 
 MOST_DEATHS = 100
 """Records of one file that may kill a worker before the rest of the file is given up."""
@@ -42,45 +43,23 @@ class Batch:
     Records read = `documents.num_rows` + sum of `quarantine.records` + sum of `dropped`.
 
     Args:
-        file: The input file's name; `source` of its documents, unless a row names its own.
+        file: The input file's name, of an object in S3 its address; `source` of its documents, unless a row names its
+            own.
         documents: Schema DOCUMENT; `tokens` are 0, for the caller to count.
         quarantine: Schema QUARANTINE.
         dropped: Records that can be read and are no documents: `not_a_page`, `not_text`, `http_status`.
+        pictured: What lies beside the documents that are images; None where none is.
     """
 
     file: str
     documents: pa.Table
     quarantine: pa.Table
     dropped: Mapping[str, int]
-
-
-def input_files(patterns: Sequence[str]) -> list[Path]:
-    """Expand files, folders and globs.
-
-    Args:
-        patterns: Each a file, a folder (every file below it whose name does not start with a dot) or a glob.
-
-    Returns:
-        Files, sorted, each once.
-
-    Raises:
-        UsageError: A pattern matches no file.
-    """
-    return sorted({path for pattern in patterns for path in _matches(pattern)})
-
-
-def _matches(pattern: str) -> list[Path]:
-    path = Path(pattern)
-    names = [path] if path.exists() else [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - absolute patterns too
-    below = [file for name in names for file in (name.rglob("*") if name.is_dir() else [name])]
-    files = [file for file in below if file.is_file() and (file == path or not file.name.startswith("."))]
-    if not files:
-        raise UsageError(f"input {pattern!r} matches no file; name a file, a folder or a glob that does")
-    return files
+    pictured: Pictured | None = None
 
 
 def read_files(
-    paths: Sequence[Path],
+    paths: Sequence[Input],
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     fields: Mapping[str, str] = {},
@@ -89,7 +68,8 @@ def read_files(
     """Read files in the order given; what cannot be read is quarantined and nothing is raised for it.
 
     Args:
-        paths: Input files: WARC, WET, JSON lines, JSON, Parquet, CSV, TSV; lines and WARC also as .gz and .zst.
+        paths: What `input_files` gave, or paths: WARC, WET, JSON lines, JSON, Parquet, CSV, TSV, images, tar of images;
+            lines, WARC and tar also as .gz and .zst.
         limits: Caps on each file and worker.
         fields: Our column name to the input's, where they differ: `{"text": "raw_content"}`.
         workers: Processes that read different files at the same time; the documents are the same for any number.
@@ -98,7 +78,8 @@ def read_files(
         Batches of some MiB, in the order of the paths and of the records.
 
     Raises:
-        UsageError: `workers` is below 1, or `fields` names a column that documents do not have.
+        UsageError: `workers` is below 1, or `fields` names a column that documents do not have, or an object in S3 is
+            gone or was changed since it was listed.
     """
     if workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1")
@@ -111,7 +92,7 @@ _Item = Batch | BaseException | None
 _Queue = queue.Queue[_Item]
 
 
-def _read_files(paths: Sequence[Path], limits: Limits, fields: Mapping[str, str], workers: int) -> Iterator[Batch]:
+def _read_files(paths: Sequence[Input], limits: Limits, fields: Mapping[str, str], workers: int) -> Iterator[Batch]:
     pending: deque[_Queue] = deque()
     with _pool(limits, fields, min(workers, max(len(paths), 1))) as tasks:
         for path in paths:
@@ -137,7 +118,7 @@ class _Pool:
         self.limits = limits
         self.fields = fields
         self.stop = threading.Event()
-        self.tasks: queue.SimpleQueue[tuple[Path, _Queue] | None] = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[tuple[Input, _Queue] | None] = queue.SimpleQueue()
 
     def run(self) -> None:
         with Worker(self.limits) as worker:
@@ -145,11 +126,12 @@ class _Pool:
                 path, results = task
                 self._read(worker, path, results)
 
-    def _read(self, worker: Worker, path: Path, results: _Queue) -> None:
+    def _read(self, worker: Worker, file: Input, results: _Queue) -> None:
         try:
-            for batch in _read_file(worker, path, self.fields):
-                if not self._put(results, batch):
-                    return
+            with local_copy(file) as path:
+                for batch in _read_file(worker, path, name_of(file), self.fields):
+                    if not self._put(results, batch):
+                        return
             self._put(results, None)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             worker.stop()
@@ -168,7 +150,7 @@ class _Pool:
 @contextmanager
 def _pool(
     limits: Limits, fields: Mapping[str, str], workers: int
-) -> Iterator[queue.SimpleQueue[tuple[Path, _Queue] | None]]:
+) -> Iterator[queue.SimpleQueue[tuple[Input, _Queue] | None]]:
     pool = _Pool(limits, fields)
     threads = [threading.Thread(target=pool.run, name=f"ingest-{i}", daemon=True) for i in range(workers)]
     for thread in threads:
@@ -183,16 +165,15 @@ def _pool(
             thread.join()
 
 
-def _read_file(worker: Worker, path: Path, fields: Mapping[str, str]) -> Iterator[Batch]:
+def _read_file(worker: Worker, path: Path, file: str, fields: Mapping[str, str]) -> Iterator[Batch]:
     """Read one file, with a new worker after each record that killed one."""
-    file = os.fsencode(path.name).decode("utf-8", "replace")
     culprits: dict[int, tuple[str, str]] = {}
     upto, until = 0, None
     while True:
         try:
             for part in worker.read(path, file, fields=fields, skip=upto, culprits=culprits, until=until):
                 upto = part.upto
-                yield Batch(file, part.documents, part.quarantine, part.dropped)
+                yield Batch(file, part.documents, part.quarantine, part.dropped, part.pictured)
         except WorkerLostError as lost:
             at = max(lost.ordinal, upto)
             hopeless = at in culprits or len(culprits) >= MOST_DEATHS

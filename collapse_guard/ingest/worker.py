@@ -117,7 +117,8 @@ def _tasks() -> Iterator[dict[str, Any]]:
 
 def _serve(task: dict[str, Any], channel: BinaryIO, progress: Progress) -> None:
     def emit(part: Part) -> None:
-        _send(channel, {"upto": part.upto, "dropped": part.dropped}, part.documents, part.quarantine)
+        tables = (part.documents, part.quarantine, *(part.pictured or ()))
+        _send(channel, {"upto": part.upto, "dropped": part.dropped}, *tables)
 
     out = Collector(
         task["file"],

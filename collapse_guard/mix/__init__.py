@@ -11,7 +11,8 @@ from collapse_guard.mix.counting import mixable_tokens
 from collapse_guard.mix.keeping_out import Leaks, find_leaks
 from collapse_guard.mix.offers import Offers, read_tombstones
 from collapse_guard.mix.plan import POOL, Plan, make_plan
-from collapse_guard.mix.writing import CANDIDATE, SELECTION, USAGE, write
+from collapse_guard.mix.usage import USAGE
+from collapse_guard.mix.writing import CANDIDATE, SELECTION, write
 from collapse_guard.snapshot import Snapshot, latest, publish, resume, run_key, write_shard
 from collapse_guard.version import __version__
 
@@ -38,7 +39,7 @@ __all__ = [
     "mixable_tokens",
     "pool_of",
 ]
-SCHEMA = "candidate@3"
+SCHEMA = "candidate@4"
 
 
 def pool_of(store: Store, corpus: str, dump: str) -> list[Snapshot]:
@@ -92,7 +93,7 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
     made_from = (reservoir.snapshot, *pool, *([before] if before else []))
     parents = tuple(snapshot.as_parent() for snapshot in made_from)
     name = f"{corpus}/candidate/{dump}"
-    key = run_key("candidate", parents, policy.digest, {})
+    key = run_key("candidate", parents, policy.digest, {"schema": SCHEMA})
     earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
@@ -100,7 +101,7 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
         left, accumulated = _accumulation(store, before, pool, policy, scratch)
         offers = Offers(store, reservoir, pool, policy, scratch)
         plan = make_plan(offers, policy.mix)
-        written = write(store, offers, plan, dump, scratch)
+        written = write(store, offers, plan, newest=dump, before=before, scratch=scratch)
     details = {
         "corpus": corpus,
         "dump": dump,
@@ -108,6 +109,7 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
         **plan.details(policy.mix),
         **written.details,
         "accumulation": accumulated,
+        "evaluation_split": _guarding(policy),
     }
     if policy.tokens:
         details["tokenizer"] = policy.tokens.sha256
@@ -116,6 +118,12 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
         name, "candidate", SCHEMA, parents, shards, written.ledger, policy.digest, __version__, key, details
     )
     return publish(store, snapshot)
+
+
+def _guarding(policy: Policy) -> dict[str, float] | None:
+    """What counts as a quotation of the evaluation split; null where the policy lets quotations pass."""
+    split = policy.mix.evaluation_split
+    return {"n": split.n, "share": split.share} if split else None
 
 
 def _accumulation(

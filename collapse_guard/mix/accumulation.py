@@ -57,8 +57,11 @@ class Accumulated:
 
 
 def generation_before(store: Store, corpus: str, pool: Sequence[Snapshot]) -> Snapshot | None:
-    """The newest candidate of the dump before the newest of a pool; null where there is none."""
-    return latest(store, f"{corpus}/candidate/{pool[-2].details['dump']}") if len(pool) > 1 else None
+    """The newest candidate of the last dump before the newest of a pool that has one; null where none has."""
+    prefix = f"snapshots/{corpus}/candidate/"
+    dumps = {key.removeprefix(prefix).partition("/")[0] for key in store.list(prefix)}
+    earlier = max((dump for dump in dumps if dump < pool[-1].details["dump"]), default=None)
+    return latest(store, f"{corpus}/candidate/{earlier}") if earlier is not None else None
 
 
 def accumulate(

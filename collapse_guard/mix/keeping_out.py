@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,20 @@ import pyarrow.compute as pc
 
 from collapse_guard.dedup import EVALUATION_RANK, SIGNATURE, Clusters, signed
 from collapse_guard.document import ORIGINS, UNKNOWN
-from collapse_guard.kernels.overlap import overlap_table, overlaps
-from collapse_guard.mix.offers import HELD_OUT, held_out
-from collapse_guard.reservoir import with_digests
+from collapse_guard.mix.quoting import HELD_OUT, Texts, find_quotations
+from collapse_guard.reservoir import HUMAN, with_digests
 from collapse_guard.sift import compared_by
-from collapse_guard.snapshot import read_rows
+from collapse_guard.snapshot import read_rows, read_shard
 from collapse_guard.spill import Replay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from collapse_guard.policy import Policy
     from collapse_guard.reservoir import Reservoir
-    from collapse_guard.snapshot import Snapshot
+    from collapse_guard.snapshot import Shard, Snapshot
     from collapse_guard.store import Store
 
 MAX_NAMED = 20
@@ -61,24 +63,36 @@ def find_leaks(store: Store, candidate: Snapshot, reservoir: Reservoir, policy: 
         What was found: equal ids with equal texts or not, equal texts, near-copies, and quotations where the policy
         refuses those.
     """
-    tables = [table for split in HELD_OUT for table in reservoir.texts(split)]
-    names, split = held_out(reservoir, "id"), policy.mix.evaluation_split
-    known = overlap_table(held_out(reservoir, "text"), split.n) if split else None
+    names, split = reservoir.evaluation()["id"], policy.mix.evaluation_split
     shards = candidate.with_role("documents")
+    quotes = find_quotations(reservoir, split, partial(_texts, store, shards)) if split else []
+    guarded = [shard for part in HELD_OUT for shard, _ in reservoir.shards(part)]
     found, first = 0, []
     with store.scratch() as scratch:
-        guarded = (_compared(table, policy, rank=EVALUATION_RANK) for table in tables)
+        held = (_compared(table, policy, rank=EVALUATION_RANK) for table in read_rows(reservoir.store, guarded))
         mixed = (_compared(table, policy, rank=ORIGINS.index(UNKNOWN)) for table in read_rows(store, shards))
         rows = len(names) + sum(shard.rows for shard in shards)
-        compared = Replay(chain(guarded, mixed), scratch / "compared")
+        compared = Replay(chain(held, mixed), scratch / "compared")
         copies = Clusters(compared, rows=rows, near=policy.dedup.near, scratch=scratch)
-        for index, table in enumerate(read_rows(store, shards)):
-            leaked = _leaked(table, copies.in_shard(len(tables) + index, table.num_rows), names)
-            if known:
-                leaked |= overlaps(table["text"], known) > 0
+        for index, table in enumerate(read_rows(store, shards, ["id"])):
+            leaked = _leaked(table, copies.in_shard(len(guarded) + index, table.num_rows), names)
+            if split:
+                leaked |= quotes[index]
             found += int(leaked.sum())
             first += table["id"].filter(pa.array(leaked)).to_pylist()[:MAX_NAMED]
     return Leaks(rows - len(names), len(names), found, tuple(first[:MAX_NAMED]))
+
+
+def _texts(store: Store, shards: Sequence[Shard]) -> Iterator[Texts]:
+    """A pass over the texts; which are the reservoir's is the manifest's claim, and a false one finds only more."""
+    for shard in shards:
+        table = read_shard(store, shard)
+        own = (
+            pc.equal(table["stratum"], HUMAN).to_numpy()
+            if "stratum" in table.column_names
+            else np.zeros(len(table), bool)
+        )
+        yield Texts(table["text"], own)
 
 
 def _compared(table: pa.Table, policy: Policy, rank: int) -> pa.Table:

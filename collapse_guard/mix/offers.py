@@ -15,12 +15,11 @@ from collapse_guard.canonical import sha256_hex
 from collapse_guard.dedup import EVALUATION_RANK, SIGNATURE, Clusters, signed
 from collapse_guard.document import EDITED, HUMAN_PRESUMED, HUMAN_VERIFIED, ORIGINS, SYNTHETIC, UNKNOWN
 from collapse_guard.errors import PolicyError
-from collapse_guard.kernels.overlap import overlap_table, overlaps
 from collapse_guard.mix.counting import reservoir_counts
 from collapse_guard.mix.plan import POOL
+from collapse_guard.mix.quoting import HELD_OUT, Texts, find_quotations
 from collapse_guard.policy import POOL_KINDS
-from collapse_guard.reservoir import ADMITTED, ADMITTED_WITH, EVALUATION, HUMAN
-from collapse_guard.reservoir.states import PENDING
+from collapse_guard.reservoir import ADMITTED_WITH, EVALUATION, HUMAN
 from collapse_guard.selection import priorities, weighted
 from collapse_guard.sift import aligned_sources, compared_by, copy_rules
 from collapse_guard.snapshot import read_shard
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 VERIFIED_RANK = ORIGINS.index(HUMAN_VERIFIED)
 OVERLAP = "evaluation_overlap"
 TOMBSTONE = "tombstone:"
-HELD_OUT = (EVALUATION, PENDING + EVALUATION)
-"""Splits of the reservoir that no mix may hold, what was admitted and is not in force yet included."""
 _KIND_OF = {HUMAN_VERIFIED: HUMAN_PRESUMED, EDITED: SYNTHETIC}
 _FACTS = ["id", "text_sha256", "tokens", "captured_at", "origin", "domain", "language", "licence"]
 _TYPES = {"origin": pa.string(), "domain": pa.string(), "language": pa.string(), "licence": pa.string()}
@@ -70,16 +67,16 @@ class Source:
             facts = _replaced(facts, read_shard(self.counts_store, self.counts))
         table = pa.table({name: _column(facts, name) for name in _FACTS})
         table = table.append_column("row", pa.array(np.arange(facts.num_rows, dtype=np.int64)))
-        if self.verdicts is None:
-            return table
-        return table.filter(pc.equal(read_shard(self.store, self.verdicts)["verdict"], "keep"))
+        return table if self.verdicts is None else table.filter(self._kept(self.verdicts))
+
+    def _kept(self, verdicts: Shard) -> pa.ChunkedArray:
+        return pc.equal(read_shard(self.store, verdicts, ["verdict"])["verdict"], "keep")
 
     def compared(self, dedup: Dedup) -> pa.Table:
         """Read what the same documents are compared by."""
         facts = read_shard(self.store, self.facts)
         if self.verdicts is not None:
-            keep = pc.equal(read_shard(self.store, self.verdicts)["verdict"], "keep")
-            return compared_by(facts.filter(keep), dedup)
+            return compared_by(facts.filter(self._kept(self.verdicts)), dedup)
         rank = EVALUATION_RANK if self.stratum == EVALUATION else VERIFIED_RANK
         return compared_by(self._signed(facts, dedup.near), dedup, rank=rank)
 
@@ -95,6 +92,11 @@ class Source:
     def texts(self, rows: pa.ChunkedArray) -> pa.ChunkedArray:
         """Read the texts of some rows."""
         return read_shard(self.store, self.text, ["text"])["text"].take(rows)
+
+    def offered_texts(self) -> pa.ChunkedArray:
+        """Read the texts of the documents that sifting kept."""
+        texts = read_shard(self.store, self.text, ["text"])["text"]
+        return texts if self.verdicts is None else texts.filter(self._kept(self.verdicts))
 
 
 def _column(facts: pa.Table, name: str) -> pa.ChunkedArray:
@@ -133,12 +135,12 @@ class Offers:
         ]
         self._tombstones = read_tombstones(policy)
         dedup, split = policy.dedup, policy.mix.evaluation_split
+        quotes = find_quotations(reservoir, split, self._texts) if split else []
+        self._quotes = dict(zip(self._asked(), quotes, strict=False))
         compared = Replay((source.compared(dedup) for source in self.sources), scratch / "compared")
         rows = sum(source.facts.rows for source in self.sources)
         self._copies = Clusters(compared, rows=rows, near=dedup.near, scratch=scratch)
-        self._evaluation = None
-        if split:
-            self._evaluation = overlap_table(held_out(reservoir, "text"), split.n)
+        pa.default_memory_pool().release_unused()  # else it keeps for good what comparing documents needed
         self._tables = Replay(map(self._decided, range(len(self.sources))), scratch / "offers")
 
     def table(self, index: int) -> pa.Table:
@@ -159,7 +161,7 @@ class Offers:
             "refused": pc.coalesce(
                 self._buried(source, offers),
                 pc.if_else(copy, copy_rules(found["match"]), pa.scalar(None, pa.string())),
-                self._overlapping(source, offers),
+                self._quoting(index, offers.num_rows),
             ),
             "size": _sizes(source, offers, self._wanted),
             "kind": pa.array(_kinds(offers["origin"])),
@@ -177,10 +179,19 @@ class Offers:
         reasons = pa.array([TOMBSTONE + reason for reason in self._tombstones.values()])
         return reasons.take(pc.index_in(offers["id"], pa.array(list(self._tombstones))))
 
-    def _overlapping(self, source: Source, offers: pa.Table) -> pa.ChunkedArray:
-        if self._evaluation is None or source.stratum == EVALUATION:
-            return pa.chunked_array([pa.nulls(offers.num_rows, pa.string())])
-        found = pa.array(overlaps(source.texts(offers["row"]), self._evaluation) > 0)
+    def _asked(self) -> list[int]:
+        """The places of the sources that may be mixed."""
+        return [index for index, source in enumerate(self.sources) if source.stratum in {HUMAN, POOL}]
+
+    def _texts(self) -> Iterator[Texts]:
+        sources = (self.sources[index] for index in self._asked())
+        for source in sources:
+            texts = source.offered_texts()
+            yield Texts(texts, np.full(len(texts), source.stratum == HUMAN))
+            pa.default_memory_pool().release_unused()
+
+    def _quoting(self, index: int, rows: int) -> pa.ChunkedArray:
+        found = pa.array(self._quotes.get(index, np.zeros(rows, bool)))
         return pa.chunked_array([pc.if_else(found, pa.scalar(OVERLAP), pa.scalar(None, pa.string()))])
 
     def rows(self, stratum: str, epoch: int = 0) -> Iterator[pa.Table]:
@@ -204,12 +215,6 @@ class Offers:
         for rows in self.rows(stratum):
             np.add.at(found, (rows["kind"].to_numpy(), rows["floor"].to_numpy()), rows["size"].to_numpy())
         return found
-
-
-def held_out(reservoir: Reservoir, name: str) -> pa.ChunkedArray:
-    """A column of every document of the evaluation split, those still pending included."""
-    tables = (table for split in HELD_OUT for table in reservoir.texts(split))
-    return pa.chunked_array([chunk for table in tables for chunk in table[name].chunks], ADMITTED.field(name).type)
 
 
 def _guarded(store: Store, reservoir: Reservoir, policy: Policy) -> Iterator[Source]:

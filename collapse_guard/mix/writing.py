@@ -1,4 +1,4 @@
-"""Write a candidate: its documents in order of priority, what became of every offer, and how often each was used."""
+"""Write a candidate: its documents in order of priority, and what became of every offer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from collapse_guard.document import DOCUMENT, EDITED, HUMAN_PRESUMED, SYNTHETIC
 from collapse_guard.mix.plan import POOL, TAKE_NOTHING
+from collapse_guard.mix.usage import Usage
 from collapse_guard.reservoir import HUMAN
 from collapse_guard.selection import priorities
 from collapse_guard.snapshot import Ledger, ShardWriter, read_shard
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapse_guard.mix.offers import Offers, Source
-    from collapse_guard.mix.plan import Choice, Plan
-    from collapse_guard.snapshot import Shard
+    from collapse_guard.mix.plan import Plan
+    from collapse_guard.snapshot import Shard, Snapshot
     from collapse_guard.store import Store
 
 OVER_BUDGET = "over_budget"
 OVER_SHARE = "over_share"
-TOKENS_PER_BUCKET = 4_000_000
-"""About 25 MB of text: one bucket of the sorted mix is in memory at a time."""
+BUCKET_BYTES = 24_000_000
+"""One bucket of the sorted mix is in memory at a time."""
+TOKEN_BYTES, ROW_BYTES = 6, 400
+"""About what a token of a document takes that is mixed, and the rest of any offer."""
+PLACE_BITS = 16
 
 _FACTS = [
     pa.field("text_sha256", pa.binary()),
@@ -42,10 +46,8 @@ _FACTS = [
 _COPY = [pa.field("duplicate_of", pa.string()), pa.field("cluster", pa.string()), pa.field("similarity", pa.float64())]
 _DECISION = [pa.field("rule", pa.string()), *_COPY]
 CANDIDATE = pa.schema([*DOCUMENT, *_FACTS])
-SELECTION = pa.schema([DOCUMENT.field("id"), DOCUMENT.field("tokens"), *_FACTS, *_DECISION])
+SELECTION = pa.schema([*(DOCUMENT.field(name) for name in ("id", "source", "tokens")), *_FACTS, *_DECISION])
 """Every offered document; `rule` is null where it was taken, else says why not."""
-USAGE = pa.schema([DOCUMENT.field("id"), _FACTS[0], DOCUMENT.field("tokens"), pa.field("uses", pa.int16())])
-"""Every document of the reservoir that was offered, and how often it is in the mix."""
 INDEX = ["id", "tokens", *(field.name for field in _FACTS)]
 _SPILLED = pa.schema(
     [
@@ -68,7 +70,7 @@ class Written(NamedTuple):
     details: dict[str, Any]
 
 
-def write(store: Store, offers: Offers, plan: Plan, newest: str, scratch: Path) -> Written:
+def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snapshot | None, scratch: Path) -> Written:
     """Write the candidate that a plan chooses.
 
     Args:
@@ -76,27 +78,27 @@ def write(store: Store, offers: Offers, plan: Plan, newest: str, scratch: Path) 
         offers: What the plan was made from.
         plan: What is taken.
         newest: The newest dump of the pool, whose documents are this generation's.
+        before: The candidate of the generation before, whose uses of the reservoir are added to this one's.
         scratch: A folder for rows that wait to be sorted.
 
     Returns:
         The shards, the ledger, and sums recomputed from the rows that were written.
     """
-    documents, selection, usage = (
-        ShardWriter(store, "documents", index=INDEX),
-        ShardWriter(store, "selection"),
-        ShardWriter(store, "usage"),
-    )
+    documents, selection = ShardWriter(store, "documents", index=INDEX), ShardWriter(store, "selection")
+    human = [index for index, source in enumerate(offers.sources) if source.stratum == HUMAN]
+    usage = Usage(store, before, sum(offers.sources[index].facts.rows for index in human), scratch / "usage")
     taken = _Taken(newest)
-    with Spill(scratch / "mix", _SPILLED, -(-_expected_tokens(offers, plan) // TOKENS_PER_BUCKET)) as spill:
-        for index, source in enumerate(offers.sources):
+    places = _buckets(offers, plan)
+    with Spill(scratch / "mix", _SPILLED, int(places[-1]) + 1) as spill:
+        for index in range(len(offers.sources)):
             uses = np.zeros(offers.table(index).num_rows, np.int16)
-            for rows in _decided_rows(offers, plan, index):
-                uses += pc.is_null(rows["rule"]).to_numpy()
-                spill.write(rows, _buckets(rows, spill.buckets))
-            if source.stratum == HUMAN:
-                used = _usage(offers.table(index), uses)
-                taken.count_uses(used)
-                usage.write(used)
+            for part in _parts(offers, plan, index):
+                rows = _decide(offers.sources[index], part, offers.seed)
+                uses += part.taken
+                spill.write(rows, places[_place(rows["priority"].to_numpy())])
+            if index in human:
+                usage.add(offers.table(index), uses)
+            pa.default_memory_pool().release_unused()  # else it grows with every shard, up to several times the largest
         spill.close()
         for bucket in range(spill.buckets):
             rows = spill.read(bucket)
@@ -104,43 +106,50 @@ def write(store: Store, offers: Offers, plan: Plan, newest: str, scratch: Path) 
             taken.add(rows)
             selection.write(rows.select(SELECTION.names).cast(SELECTION))
             documents.write(rows.filter(pc.is_null(rows["rule"])).select(CANDIDATE.names).cast(CANDIDATE))
+            del rows  # else two buckets are in memory at a time
+            pa.default_memory_pool().release_unused()
     shards = (*documents.close(), *selection.close(), *usage.close())
-    return Written(shards, taken.ledger(), taken.details())
+    return Written(shards, taken.ledger(), {**taken.details(), **usage.details()})
 
 
-def _expected_tokens(offers: Offers, plan: Plan) -> int:
-    """About how many tokens are taken, whatever the mix counts."""
-    if offers.by == "tokens":
-        return plan.size
-    return sum(pc.sum(offers.table(index)["tokens"]).as_py() or 0 for index in range(len(offers.sources)))
+class _Part(NamedTuple):
+    """The offers of one source in one use of the reservoir, and what the plan says about them."""
+
+    offers: pa.Table
+    epoch: int
+    taken: NDArray[np.bool_]
+    allowed: NDArray[np.bool_]
 
 
-def _buckets(rows: pa.Table, buckets: int) -> NDArray[np.int64]:
-    """Cut the order of priorities into as many parts."""
-    leading = rows["priority"].to_numpy() >> np.uint64(32)
-    found: NDArray[np.int64] = (leading * np.uint64(buckets) >> np.uint64(32)).astype(np.int64)
-    return found
+def _parts(offers: Offers, plan: Plan, index: int) -> Iterator[_Part]:
+    stratum = offers.sources[index].stratum
+    uses = {POOL: (plan.pool,), HUMAN: plan.reservoir or (TAKE_NOTHING,)}.get(stratum, ())
+    for epoch, choice in enumerate(uses):
+        table = offers.with_priorities(index, epoch)
+        allowed = choice.allowed(table)
+        yield _Part(table, epoch, choice.chooses(table) & pc.is_null(table["refused"]).to_numpy(), allowed)
 
 
-def _decided_rows(offers: Offers, plan: Plan, index: int) -> Iterator[pa.Table]:
-    """The rows of one source, for each use of the reservoir."""
-    source = offers.sources[index]
-    if source.stratum == POOL:
-        yield _decide(source, offers.table(index), plan.pool, 0, offers.seed)
-    if source.stratum == HUMAN:
-        for epoch, choice in enumerate(plan.reservoir or (TAKE_NOTHING,)):
-            yield _decide(source, offers.with_priorities(index, epoch), choice, epoch, offers.seed)
+def _buckets(offers: Offers, plan: Plan) -> NDArray[np.int64]:
+    """Cut the order of priorities into parts of about the same bytes: a bucket for each place."""
+    # Not parts of the same length: what is mixed, and so has a text, mostly comes before what is not.
+    sizes = np.zeros(1 << PLACE_BITS, np.int64)
+    for index in range(len(offers.sources)):
+        for part in _parts(offers, plan, index):
+            places = _place(priorities(part.offers["id"], offers.seed, part.epoch))
+            text = np.where(part.taken, part.offers["tokens"].to_numpy(), 0)
+            np.add.at(sizes, places, TOKEN_BYTES * text + ROW_BYTES)
+    ends = np.cumsum(sizes)
+    return np.asarray((ends - sizes) // BUCKET_BYTES)
 
 
-def _usage(offers: pa.Table, uses: NDArray[np.int16]) -> pa.Table:
-    columns = {name: offers[name] for name in ("id", "text_sha256", "tokens")}
-    return pa.table({**columns, "uses": pa.array(uses, pa.int16())}, schema=USAGE)
+def _place(ranks: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (ranks >> np.uint64(64 - PLACE_BITS)).astype(np.int64)
 
 
-def _decide(source: Source, offers: pa.Table, choice: Choice, epoch: int, seed: int) -> pa.Table:
-    allowed = pc.is_null(offers["refused"]).to_numpy()
-    taken = pa.array(choice.chooses(offers) & allowed)
-    beyond = pc.if_else(pa.array(choice.allowed(offers)), pa.scalar(OVER_BUDGET), pa.scalar(OVER_SHARE))
+def _decide(source: Source, part: _Part, seed: int) -> pa.Table:
+    offers, epoch, taken = part.offers, part.epoch, pa.array(part.taken)
+    beyond = pc.if_else(pa.array(part.allowed), pa.scalar(OVER_BUDGET), pa.scalar(OVER_SHARE))
     rule = pc.coalesce(offers["refused"], beyond)
     documents = read_shard(source.store, source.text).take(offers["row"]).select(DOCUMENT.names)
     columns = dict(zip(documents.column_names, documents.columns, strict=True))
@@ -167,7 +176,6 @@ class _Taken:
         self._rules: Counter[str | None] = Counter()
         self._tokens: Counter[tuple[str, str, str]] = Counter()
         self._sizes: Counter[tuple[str, str, str]] = Counter()
-        self._uses: Counter[int] = Counter()
 
     def add(self, selection: pa.Table) -> None:
         self._rules.update(selection["rule"].to_pylist())
@@ -178,9 +186,6 @@ class _Taken:
             key = (row["stratum"], row["origin"], row["dump"])
             self._tokens[key] += row["tokens_sum"]
             self._sizes[key] += row["size_sum"]
-
-    def count_uses(self, usage: pa.Table) -> None:
-        self._uses.update(usage["uses"].to_pylist())
 
     def ledger(self) -> Ledger:
         dropped = {rule: count for rule, count in self._rules.items() if rule}
@@ -201,7 +206,6 @@ class _Taken:
             "tokens_by_origin": dict(origins),
             "tokens_by_role": dict(roles),
             "shares": {name: size / sizes.total() for name, size in sizes.items()} if sizes.total() else {},
-            "reservoir_uses": {str(uses): count for uses, count in sorted(self._uses.items())},
         }
 
     def _role(self, stratum: str, origin: str, dump: str) -> str:

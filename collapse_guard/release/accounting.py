@@ -5,6 +5,7 @@ Nothing that a manifest says about its rows is believed here: bytes are hashed, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from collapse_guard.document import text_digests
-from collapse_guard.errors import DamagedDataError
+from collapse_guard.errors import DamagedDataError, UsageError
 from collapse_guard.merkle import Tree, includes
 from collapse_guard.reservoir import HUMAN
 from collapse_guard.snapshot import Ledger, find_digest, read_verified
 
 if TYPE_CHECKING:
+    from _hashlib import HASH
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from collapse_guard.snapshot import Parent, Shard, Snapshot
@@ -40,11 +42,11 @@ LEAF = pa.schema(
 """A document in the tree: its columns in the order of canonical JSON.
 
 `disposition` is where the document ended: `kept` is in the release. `sha256` is that of its text, or of the bytes that
-could not be read; of those `id` names file and offset. `source` is the file that it came from; null for what the mix
-left out, whose rows do not say it.
+could not be read; of those `id` names file and offset. `source` is the file that it came from.
 """
 _MUST_ESCAPE = r'["\\\x00-\x1f]'
-_KEPT = ["id", "source", "tokens", "origin", "text_sha256", "text"]
+_OFFERED = ["id", "source", "tokens", "origin", "text_sha256"]
+_KEPT = [*_OFFERED, "text"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def take_account(
 
     Raises:
         DamagedDataError: Bytes were changed, or the rows are not those that a ledger or a share tells of.
+        UsageError: The mix that made the candidate is older than this way of counting.
     """
     chain = _Chain.of(store, candidate)
     reader = _Reader(store, sum(shard.bytes for shard in {*chain.shards()}), progress)
@@ -121,6 +124,7 @@ def take_account(
     tree, found = Tree(), []
     for table in _leaf_tables(reader, candidate, chain, counts):
         leaves = leaf_lines(table)
+        counts.follow(leaves)
         for row in _rows_of(table, document):
             tree.want(tree.size + row)
             found.append((tree.size + row, leaves[row]))
@@ -232,11 +236,21 @@ class _Counts:
     shares: Counter[str] = field(default_factory=Counter)
     rows: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
     offered: Counter[str] = field(default_factory=Counter)
-    taken: int = 0
+    kept: HASH = field(default_factory=hashlib.sha256)
+    taken: HASH = field(default_factory=hashlib.sha256)
 
     def add(self, snapshot: Snapshot, counts: Counter[tuple[str, str]]) -> None:
         """Count documents of a step by disposition and reason."""
         self.rows.setdefault(snapshot.name, Counter()).update(counts)
+
+    def follow(self, leaves: Sequence[bytes]) -> None:
+        """Take in which documents are kept; leaves come by disposition, so the first of some tells of all."""
+        if leaves and leaves[0].startswith(b'{"disposition":"kept"'):
+            self.kept.update(b"\n".join([*leaves, b""]))
+
+    def take(self, offers: pa.Table) -> None:
+        """Take in which documents the mix says that it took."""
+        self.taken.update(b"\n".join([*leaf_lines(_kept_leaves(offers)), b""]))
 
     def checked(self) -> tuple[Mapping[str, Any], ...]:
         """Every step with the ledger that its rows give; DamagedDataError where its manifest says another."""
@@ -270,9 +284,8 @@ class _Counts:
             )
 
     def _check_offers(self) -> None:
-        kept = self.rows.get(self.candidate.name, Counter())["kept", ""]
-        if self.candidate.with_role("selection") and self.taken != kept:
-            raise DamagedDataError(f"{self.candidate.name}: the mix took {self.taken:,} documents and holds {kept:,}")
+        if self.candidate.with_role("selection") and self.taken.digest() != self.kept.digest():
+            raise DamagedDataError(f"{self.candidate.name}: the mix took other documents than the candidate holds")
         for sifted, _, _ in self.chain.dumps:
             offered = self.offered[str(sifted.details["dump"])]
             if offered != sifted.ledger.kept:
@@ -305,18 +318,23 @@ def _kept(reader: _Reader, shard: Shard, candidate: Snapshot, counts: _Counts) -
     counts.add(candidate, Counter({("kept", ""): table.num_rows}))
     tokens = table.group_by("origin").aggregate([("tokens", "sum")])
     counts.shares.update(dict(zip(tokens["origin"].to_pylist(), tokens["tokens_sum"].to_pylist(), strict=True)))
-    return _leaves(table, disposition="kept", reason=None, sha256=_hexadecimal(table["text_sha256"]))
+    return _kept_leaves(table)
 
 
 def _left_out(reader: _Reader, shard: Shard, candidate: Snapshot, counts: _Counts) -> pa.Table:
-    table = reader.table(shard, ["id", "tokens", "origin", "text_sha256", "rule", "stratum", "dump"])
+    table = reader.table(shard, [*_OFFERED, "rule", "stratum", "dump"])
+    if "source" not in table.column_names:
+        raise UsageError(
+            f"{candidate.name}: it was mixed as {candidate.schema}, which does not say where the documents that were "
+            "left out came from; mix it again"
+        )
     pool = table.filter(pc.not_equal(table["stratum"], HUMAN))
     counts.offered.update(pool["dump"].to_pylist())
-    counts.taken += table["rule"].null_count
+    counts.take(table.filter(pc.is_null(table["rule"])))
     table = table.filter(pc.is_valid(table["rule"]))
     counts.add(candidate, Counter(("dropped", rule) for rule in table["rule"].to_pylist()))
     digests = _hexadecimal(table["text_sha256"])
-    return _leaves(table, disposition="dropped", reason=table["rule"], sha256=digests, source=None)
+    return _leaves(table, disposition="dropped", reason=table["rule"], sha256=digests)
 
 
 def _not_kept(reader: _Reader, shards: tuple[Shard, Shard, Shard], sifted: Snapshot, counts: _Counts) -> pa.Table:
@@ -342,6 +360,10 @@ def _quarantined(reader: _Reader, shard: Shard, documents: Snapshot, counts: _Co
     place = pc.binary_join_element_wise(table["file"], table["offset"].cast(pa.string()), ":")
     table = table.append_column("id", place)
     return _leaves(table, disposition="quarantined", source=table["file"], origin=None, tokens=None)
+
+
+def _kept_leaves(table: pa.Table) -> pa.Table:
+    return _leaves(table, disposition="kept", reason=None, sha256=_hexadecimal(table["text_sha256"]))
 
 
 def _leaves(table: pa.Table, **columns: Any) -> pa.Table:  # noqa: ANN401 - a column, a word for all rows, or null

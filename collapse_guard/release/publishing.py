@@ -10,7 +10,7 @@ from collapse_guard.errors import GateClosed
 from collapse_guard.judge import Judgement, judge
 from collapse_guard.release.accounting import take_account
 from collapse_guard.release.chain import PREDICATE, Release, entry_key, read_chain, releases_prefix, subjects_of
-from collapse_guard.release.notices import head, read_notices
+from collapse_guard.release.notices import find_held, head, read_notices, recalls_prefix
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collapse_guard.attestation import SigningKey
     from collapse_guard.policy import Policy
     from collapse_guard.release.accounting import Account
+    from collapse_guard.release.notices import Notice
     from collapse_guard.reservoir import Reservoir
     from collapse_guard.snapshot import Snapshot
     from collapse_guard.store import Store
@@ -42,10 +43,12 @@ def release(
         policy before are neither read nor judged again.
 
     Raises:
-        GateClosed: A gate refused; nothing was published and the previous release stands.
+        GateClosed: A gate refused, or the candidate holds what was recalled; nothing was published and the previous
+            release stands.
         DamagedDataError: The candidate's bytes are not those that its manifest names, or its rows not those that its
             ledger and its shares tell of.
     """
+    _unrecalled(store, candidate)
     earlier = _released(store, candidate, policy, key, at)
     if earlier is not None:
         return earlier, Judgement.from_json(earlier.statement["judgement"])
@@ -55,6 +58,23 @@ def release(
     account = take_account(store, candidate)
     attestation.trust(store, key.public, at)
     return _publish(store, candidate, (judgement, account), key, at), judgement
+
+
+def _unrecalled(store: Store, candidate: Snapshot) -> list[Notice]:
+    """The recall notices of a corpus; GateClosed where the candidate holds something that one of them is about."""
+    corpus = str(candidate.details["corpus"])
+    if not any(store.list(recalls_prefix(corpus))):
+        return []
+    notices = read_notices(store, corpus, attestation.trusted_keys(store))
+    held = find_held(store, candidate, notices)
+    if held:
+        raise GateClosed(
+            f"candidate {candidate.digest[:12]} of {corpus!r} holds what was recalled: "
+            f"{'; '.join(one.sentence for one in held)}. List the documents in the file that the policy's "
+            "`mix.tombstones` names (those of the reservoir: `collapse-guard reservoir tombstone`), mix again, and "
+            "release that; nothing was released"
+        )
+    return notices
 
 
 def _released(store: Store, candidate: Snapshot, policy: Policy, key: SigningKey, at: datetime) -> Release | None:
@@ -97,7 +117,7 @@ def _publish(
             "snapshot": vars(candidate.as_parent()),
             "number": number,
             "previous": sha256_hex(store.read(entry_key(prefix, len(chain)))) if chain else None,
-            "recalls": head(read_notices(store, corpus, keys)),
+            "recalls": head(_unrecalled(store, candidate)),
             "policy_digest": judgement.policy_digest,
             "judgement": judgement.to_json(),
             "documents": {"merkle_root": account.root.hex(), "tree_size": account.size},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collapse_guard.reservoir.admission import Admission, admit
 from collapse_guard.reservoir.checking import Checks
-from collapse_guard.reservoir.entries import Tombstone, countersign, hold, settle, start, tombstone, writable
+from collapse_guard.reservoir.entries import Tombstone, countersign, settle, start, tombstone, writable
 from collapse_guard.reservoir.history import open_reservoir
+from collapse_guard.reservoir.holds import hold, lift
 from collapse_guard.reservoir.opened import Reservoir
 from collapse_guard.reservoir.rules import Rules
 from collapse_guard.reservoir.sides import is_evaluation, with_digests
@@ -33,6 +34,7 @@ __all__ = [
     "export_manifest",
     "hold",
     "is_evaluation",
+    "lift",
     "open_reservoir",
     "settle",
     "start",

@@ -1,4 +1,4 @@
-"""Entries of a reservoir beside admissions: its rules, countersignatures, ends of quarantine, tombstones, holds."""
+"""Entries of a reservoir beside admissions: its rules, countersignatures, ends of quarantine, tombstones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from collapse_guard import attestation
 from collapse_guard.errors import DamagedDataError, UsageError
 from collapse_guard.reservoir.history import read_history, states_of
-from collapse_guard.reservoir.protection import pinned, plain, protected, versions_of
+from collapse_guard.reservoir.protection import pinned, protected, versions_of
 from collapse_guard.reservoir.rules import pending_of, rules_of
 from collapse_guard.reservoir.states import (
     INDEX,
@@ -21,14 +21,12 @@ from collapse_guard.reservoir.states import (
     TOMBSTONED,
     TOMBSTONES,
     Entry,
-    attestation_key,
     carried,
     read_states,
     record,
     settled,
 )
 from collapse_guard.snapshot import Ledger, log, read_shard, write_shard
-from collapse_guard.store import locks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +79,7 @@ def writable(store: Store, at: datetime) -> Store:
     return protected(store, before, rules_of(before.details if before else {}), at)
 
 
-def _opened(store: Store, key: SigningKey, at: datetime) -> list[Snapshot]:
+def opened(store: Store, key: SigningKey, at: datetime) -> list[Snapshot]:
     """Every state of a reservoir in which this key may sign."""
     states = states_of(read_history(store))
     if not states:
@@ -92,7 +90,8 @@ def _opened(store: Store, key: SigningKey, at: datetime) -> list[Snapshot]:
     return states
 
 
-def _all_kept(state: Snapshot) -> Ledger:
+def all_kept(state: Snapshot) -> Ledger:
+    """The ledger of an entry that takes no document in or out."""
     count = state.details["documents"]
     return Ledger(came_in=count, kept=count)
 
@@ -112,7 +111,7 @@ def countersign(store: Store, admission: str, key: SigningKey, at: datetime) -> 
     Raises:
         UsageError: Nothing of this name is pending, or the same key signed it before.
     """
-    states = _opened(store, key, at)
+    states = opened(store, key, at)
     waiting = pending_of(states[-1].details)
     found = _pending_named(store, states, waiting, admission)
     if key.public.keyid in found.signed_by:
@@ -145,7 +144,7 @@ def settle(store: Store, key: SigningKey, at: datetime) -> Snapshot:
     Returns:
         The new state, or the newest one where nothing was ripe.
     """
-    states = _opened(store, key, at)
+    states = opened(store, key, at)
     waiting = pending_of(states[-1].details)
     ripe = [entry for entry in waiting if entry.ripe(at)]
     if not ripe:
@@ -206,7 +205,7 @@ def tombstone(store: Store, ids: Sequence[str], why: Tombstone, key: SigningKey,
     """
     if why.reason not in REASONS or not why.by.strip() or not why.because.strip():
         raise UsageError(f"a tombstone must say a reason ({', '.join(REASONS)}), who asked for it, and why, in words")
-    states = _opened(store, key, at)
+    states = opened(store, key, at)
     before = states[-1]
     writing = protected(store, before, rules_of(before.details), at)
     work = _Removal(pinned(store, before), writing, before, frozenset(ids))
@@ -298,40 +297,3 @@ class _Removal:
 
 def _moved(shard: Shard) -> Shard:
     return replace(shard, role=TOMBSTONED + shard.role.removeprefix(PENDING))
-
-
-def hold(store: Store, by: str, because: str, key: SigningKey, at: datetime) -> Snapshot:
-    """Put a legal hold on everything that the reservoir holds now.
-
-    On S3 every version is held and the hold is read back. In a folder nothing can be held: the signed entry records
-    the order, and `details["event"]["enforced"]` says so.
-
-    Args:
-        store: The reservoir's.
-        by: Who ordered it.
-        because: Why.
-        key: Signs the entry.
-        at: When.
-
-    Returns:
-        The new state.
-
-    Raises:
-        UsageError: Who or why is missing, or a hold was not kept by the service.
-    """
-    if not by.strip() or not because.strip():
-        raise UsageError("a hold must say who ordered it, and why")
-    states = _opened(store, key, at)
-    before = states[-1]
-    keys = [shard.key for shard in before.shards]
-    keys += [*log(store, LOG), *(attestation_key(state.digest) for state in states)]
-    inner = plain(store)
-    enforced = locks.can_lock(inner)
-    if locks.can_lock(inner):
-        versions = before.details.get("versions", {})
-        for name in keys:
-            known = versions.get(name, {}).get("version_id")
-            locks.hold(inner, name, known or locks.current_version(inner, name))
-    said = {"by": by, "because": because, "objects": len(keys), "enforced": enforced}
-    entry = Entry("hold", {**said, "at": at.isoformat()}, said, before.shards, _all_kept(before), carried(before))
-    return record(protected(store, before, rules_of(before.details), at), states, entry, key, at)

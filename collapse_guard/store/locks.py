@@ -73,10 +73,21 @@ def lock_of(store: S3Store, key: str, version: str) -> Lock | None:
 
 def hold(store: S3Store, key: str, version: str) -> None:
     """Put a legal hold on a version and read it back; UsageError where it does not hold."""
-    call = store.client.put_object_legal_hold
-    store.call(key, lambda: call(**store.place(key), VersionId=version, LegalHold={"Status": "ON"}))
-    if _head(store, key, version).get("ObjectLockLegalHoldStatus") != "ON":
+    if _set_hold(store, key, version, "ON") != "ON":
         raise UsageError(f"{store.root}: version {version} of {key} is not held, although that was asked")
+
+
+def lift(store: S3Store, key: str, version: str) -> None:
+    """Take the legal hold off a version and read that back; UsageError where it is held still."""
+    if _set_hold(store, key, version, "OFF") == "ON":
+        raise UsageError(f"{store.root}: version {version} of {key} is held still; who asks may not lift holds")
+
+
+def _set_hold(store: S3Store, key: str, version: str, status: str) -> str | None:
+    call = store.client.put_object_legal_hold
+    store.call(key, lambda: call(**store.place(key), VersionId=version, LegalHold={"Status": status}))
+    found: str | None = _head(store, key, version).get("ObjectLockLegalHoldStatus")
+    return found
 
 
 def delete_markers(store: S3Store, prefix: str) -> list[str]:

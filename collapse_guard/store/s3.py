@@ -187,7 +187,7 @@ class S3Store:
 
     def _digest(self, key: str) -> str:
         """The SHA-256 that S3 keeps, or else that of the bytes."""
-        return _kept_sha256(self._head(key)) or _sha256(self.read(key))
+        return kept_sha256(self._head(key)) or _sha256(self.read(key))
 
     def _head(self, key: str, **version: str) -> dict[str, Any]:
         return self._ask(key, lambda: self.client.head_object(**self.place(key), **version, ChecksumMode="ENABLED"))
@@ -214,7 +214,7 @@ class S3Store:
         answer = self.client.get_object(**place, ChecksumMode="ENABLED")
         data: bytes = answer["Body"].read()
         _check_length(data, answer["ContentLength"])
-        kept = _kept_sha256(answer)
+        kept = kept_sha256(answer)
         if kept and _sha256(data) != kept:
             raise WrongBytesError(f"arrived with SHA-256 {_sha256(data)} (base64) instead of {kept}")
         return data
@@ -272,7 +272,7 @@ class S3Store:
         names = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": size}
         more = {"ContinuationToken": token} if token else {}
         where = prefix.removeprefix(self._prefix)
-        return self.call(where, lambda: _whole_page(self.client.list_objects_v2(**names, **more)))
+        return self.call(where, lambda: whole_page(self.client.list_objects_v2(**names, **more)))
 
     def delete(self, key: str) -> None:
         """Remove what was never published; any other key is refused."""
@@ -303,7 +303,7 @@ def _sha256(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
-def _kept_sha256(answer: dict[str, Any]) -> str | None:
+def kept_sha256(answer: dict[str, Any]) -> str | None:
     """The SHA-256 of the whole object that S3 keeps, in base64; not that of an upload in parts, a hash of hashes."""
     kept = answer.get("ChecksumSHA256") or ""
     return kept if len(kept) == _SHA256_BASE64 and answer.get("ChecksumType") != "COMPOSITE" else None
@@ -314,7 +314,7 @@ def _check_length(data: bytes, said: int) -> None:
         raise WrongBytesError(f"arrived with {len(data):,} of {said:,} bytes")
 
 
-def _whole_page(page: dict[str, Any]) -> dict[str, Any]:
+def whole_page(page: dict[str, Any]) -> dict[str, Any]:
     """Refuse a page that has a next one but does not say which: what is not listed would count as never published."""
     if page.get("IsTruncated") and not page.get("NextContinuationToken"):
         raise WrongBytesError("arrived as a list without its end")

@@ -25,6 +25,7 @@ def guard(tmp_path_factory):
         made.release(made.candidate("2026-01"))
         recalled = made.open().to_arrow()["id"][0].as_py()
         recall(made.store, recalled, reason="takedown", by="the legal desk", key=KEY, at=AT)
+        made.bury([recalled])
         made.release(made.candidate("2026-02"))
     return made
 

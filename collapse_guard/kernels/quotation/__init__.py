@@ -1,0 +1,1 @@
+"""Loops that find what texts quote from the evaluation split."""
