@@ -15,6 +15,7 @@ from benchmarks import (
     dedup,
     examples,
     filters,
+    images,
     imports,
     ingest,
     long_document,
@@ -25,6 +26,7 @@ from benchmarks import (
     proof,
     rerun,
     scale,
+    science_theory,
     signals,
     watermark_statistics,
     watermarks,
@@ -50,8 +52,10 @@ BENCHMARKS = {
     "watermark_statistics": watermark_statistics.run,
     "marking": marking.run,
     "classifier": classifier.run,
+    "images": images.run,
+    "science_theory": science_theory.run,
 }
-SHORTER = {"watermark_statistics": watermark_statistics.run_short}
+SHORTER = {"watermark_statistics": watermark_statistics.run_short, "science_theory": science_theory.run_short}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,3 +192,18 @@ def test_training_on_own_output_loses_words_each_generation_and_human_text_slows
     assert len(set(alone)) == len(alone)
     assert alone[-1] < 0.75 * alone[0]
     assert mixed[-1] > 1.2 * alone[-1]
+
+
+def test_pages_of_given_lengths_have_exactly_so_many_words():
+    model = NgramModel.train(zipf_texts(50))
+
+    pages = model.write_lengths(np.array([1, 7, 130, 40]), seed=3, sharpness=2)
+
+    assert [len(page.split()) for page in pages] == [1, 7, 130, 40]
+    assert pages == model.write_lengths(np.array([1, 7, 130, 40]), seed=3, sharpness=2)
+
+
+@pytest.mark.parametrize(("lengths", "sharpness"), [([], 1), ([3, 0], 1), ([3], 0)])
+def test_lengths_that_cannot_be_are_refused(lengths, sharpness):
+    with pytest.raises(UsageError, match="at least 1"):
+        NgramModel.train(["a b"]).write_lengths(np.array(lengths, dtype=np.int64), seed=0, sharpness=sharpness)

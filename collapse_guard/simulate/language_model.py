@@ -40,20 +40,27 @@ class _Level:
 
     `codes[i]` is (rank of the n-gram without its last word, one level down) x (number of tokens) + last word.
     `before[i]` counts how often the n-grams before i were seen, so a draw by frequency is one binary search.
+    `bounds[c]` is the same for the first n-gram of the context of rank c.
     """
 
     codes: Ints
     before: Ints
+    bounds: Ints
+
+    @classmethod
+    def of(cls, codes: Ints, before: Ints, contexts: int, tokens: int) -> _Level:
+        """Look up once where every context begins, so that a draw need not."""
+        return cls(codes, before, before[np.searchsorted(codes, np.arange(contexts + 1) * tokens)])
 
     def find(self, codes: Ints) -> Ints:
         """Give the rank of every code, or -1 where it was never seen; shape as `codes`."""
         ranks = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
         return np.where(self.codes[ranks] == codes, ranks, -1)
 
-    def follow(self, contexts: Ints, tokens: int) -> tuple[Ints, Ints]:
+    def follow(self, contexts: Ints) -> tuple[Ints, Ints]:
         """Give the range of `before` that belongs to every context; empty for a context of rank -1."""
-        first, last = (self.before[np.searchsorted(self.codes, (contexts + i) * tokens)] for i in (0, 1))
-        return first, np.where(contexts < 0, first, last)
+        first = self.bounds[contexts]
+        return first, np.where(contexts < 0, first, self.bounds[contexts + 1])
 
     def draw(self, first: Ints, last: Ints, uniform: npt.NDArray[np.float64]) -> Ints:
         """Draw one n-gram of every range by frequency, or the most frequent of several draws.
@@ -114,7 +121,7 @@ class NgramModel:
         Raises:
             UsageError: The weights are no distribution over the orders, or the texts hold no word.
         """
-        _check_weights(order, weights)
+        check_weights(order, weights)
         streams = [split for text in texts if (split := _split(text))]
         if not streams:
             raise UsageError(
@@ -157,6 +164,27 @@ class NgramModel:
         ends[[END, BREAK]] = True
         return [self._page(row, length, ends) for row, length in zip(tokens, lengths.tolist(), strict=True)]
 
+    def write_lengths(self, lengths: Ints, *, seed: int, sharpness: int = 1) -> list[str]:
+        """Write one page of exactly so many words for each length, cut where the words are enough.
+
+        Args:
+            lengths: Words of each page, each 1 or more; fewer where nearly all that the model writes is breaks.
+            seed: Same model, arguments and seed: same pages.
+            sharpness: As of `write_pages`.
+
+        Returns:
+            One text per length, paragraphs separated by blank lines.
+
+        Raises:
+            UsageError: There is no length, or a length or the sharpness is below 1.
+        """
+        if min(len(lengths), int(lengths.min(initial=1)), sharpness) < 1:
+            raise UsageError(f"{len(lengths)} lengths, each of them and sharpness {sharpness} must all be at least 1")
+        random, longest = np.random.default_rng(seed), int(lengths.max())
+        tokens = self._sample(len(lengths), longest + longest // 8 + SENTENCE_ROOM, sharpness, random, None)
+        anywhere = np.ones(len(self.vocabulary), dtype=np.bool_)
+        return [self._page(row, length, anywhere) for row, length in zip(tokens, lengths.tolist(), strict=True)]
+
     def save(self, path: Path) -> None:
         """Write the model as one npz file without pickle; the same training texts give the same bytes."""
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -180,8 +208,12 @@ class NgramModel:
         try:
             with path.open("rb") as source, np.load(source, allow_pickle=False) as file:
                 weights = tuple(file["weights"].tolist())
-                levels = tuple(_Level(file[f"codes_{n}"], file[f"before_{n}"]) for n in range(1, len(weights) + 1))
-                return cls(weights, (*MARKS, *file["words"].tobytes().decode().split("\n")), levels)
+                vocabulary = (*MARKS, *file["words"].tobytes().decode().split("\n"))
+                levels: list[_Level] = []
+                for n in range(1, len(weights) + 1):
+                    contexts = len(levels[-1].codes) if levels else 1
+                    levels.append(_Level.of(file[f"codes_{n}"], file[f"before_{n}"], contexts, len(vocabulary)))
+                return cls(weights, vocabulary, tuple(levels))
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DamagedDataError(f"{path} is no saved n-gram model ({error}): train and save it again") from error
 
@@ -223,7 +255,7 @@ class NgramModel:
         tokens = np.full(len(order), -1)
         for n in range(self.order, 0, -1):
             level = self.levels[n - 1]
-            first, last = level.follow(suffixes[n - 1], len(self.vocabulary))
+            first, last = level.follow(suffixes[n - 1])
             here = (tokens < 0) & (order >= n) & (last > first)
             ranks = level.draw(first[here], last[here], uniform[:, here])
             tokens[here] = level.codes[ranks] % len(self.vocabulary)
@@ -240,7 +272,12 @@ class NgramModel:
         return "\n\n".join(filter(None, (part.strip() for part in paragraphs.split(MARKS[BREAK]))))
 
 
-def _check_weights(order: int, weights: tuple[float, ...]) -> None:
+def check_weights(order: int, weights: tuple[float, ...]) -> None:
+    """Refuse weights that are no distribution over the orders.
+
+    Raises:
+        UsageError: They are not.
+    """
     fits = len(weights) == order >= 1 and min(weights) >= 0 and math.isclose(sum(weights), 1)
     if not fits:
         raise UsageError(
@@ -256,7 +293,7 @@ def _split(text: str) -> list[str]:
 
 def _count(stream: Ints, order: int, tokens: int) -> tuple[_Level, ...]:
     """Count the n-grams of all lengths; those that would write a start of text count as never seen."""
-    levels = []
+    levels: list[_Level] = []
     ranks = np.zeros(len(stream), dtype=np.int64)  # of the n-gram that ends before each token, one level down
     for n in range(1, order + 1):
         here = slice(n - 1, None)
@@ -264,6 +301,7 @@ def _count(stream: Ints, order: int, tokens: int) -> tuple[_Level, ...]:
             ranks[n - 1 :] * tokens + stream[here], return_inverse=True, return_counts=True
         )
         counts[codes % tokens == START] = 0
-        levels.append(_Level(codes, np.concatenate([[0], np.cumsum(counts)])))
+        contexts = len(levels[-1].codes) if levels else 1
+        levels.append(_Level.of(codes, np.concatenate([[0], np.cumsum(counts)]), contexts, tokens))
         ranks = np.concatenate([np.zeros(n, dtype=np.int64), inverse[:-1]])
     return tuple(levels)

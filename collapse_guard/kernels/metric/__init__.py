@@ -1,0 +1,1 @@
+"""Compiled loops over hashes of tokens: what metrics count."""
