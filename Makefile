@@ -42,6 +42,7 @@ faults: .venv
 	$(BIN)/pytest -q -n 2 tests/faults --long
 
 science: .venv
+	$(BIN)/python -m benchmarks science_theory science
 	$(BIN)/pytest -q tests/science --long
 
 clean:

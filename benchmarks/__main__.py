@@ -26,6 +26,7 @@ from benchmarks import (
     proof,
     rerun,
     scale,
+    science,
     science_theory,
     signals,
     watermark_statistics,
@@ -54,8 +55,13 @@ BENCHMARKS = {
     "classifier": classifier.run,
     "images": images.run,
     "science_theory": science_theory.run,
+    "science": science.run,
 }
-SHORTER = {"watermark_statistics": watermark_statistics.run_short, "science_theory": science_theory.run_short}
+SHORTER = {
+    "watermark_statistics": watermark_statistics.run_short,
+    "science_theory": science_theory.run_short,
+    "science": science.run_short,
+}
 
 
 def main() -> None:

@@ -211,7 +211,7 @@ def _effect(tokens: Tokens, tail: NDArray[np.uint64], dropped: Flags) -> Effect:
     budget = int(np.diff(tokens.offsets)[kept].sum())
     if not budget or not dropped.any():
         return Effect(None, None, None, None)
-    ours, random = (tokens.drawn(chosen, budget) for chosen in (kept, order))
+    ours, random = (tokens.take(chosen).first(budget) for chosen in (kept, order))
     return Effect(_coverage(ours, tail), _coverage(random, tail), _distinct(ours), _distinct(random))
 
 

@@ -11,9 +11,12 @@ from collapse_guard import signals, transforms
 from collapse_guard.dedup import Clusters, index_of, signed
 from collapse_guard.document import text_digests
 from collapse_guard.kernels.overlap import overlap_table, overlaps
+from collapse_guard.kernels.quotation.shares import Holders, Slice, count_grams
 from collapse_guard.kernels.selection.blake2b import digests
 from collapse_guard.kernels.selection.race import waiting_times
 from collapse_guard.kernels.tokens import count_tokens, token_hashes
+from collapse_guard.metrics import Profile, Reference, Sample, compute
+from collapse_guard.metrics.profile import PASSAGE
 from collapse_guard.policy import Near
 from collapse_guard.provenance.classifier import Settings, train
 from collapse_guard.provenance.residue import find_residue
@@ -49,6 +52,8 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     )
     yield "watermarks", _test_every_scheme
     yield "residue", lambda: find_residue(texts)
+    yield "quotations", lambda: _count_quotations(texts)
+    yield "metrics", _compute_every_metric
     yield "classifier", _train_once
 
 
@@ -63,6 +68,21 @@ def _test_every_scheme() -> None:
         for _ in range(8):  # rows of green lists are built for ids that come often
             scores = scorer.score(ids, offsets)
         locate(scores.values[:200], key)
+
+
+def _count_quotations(texts: pa.ChunkedArray) -> None:
+    cut = Slice(3, 0, 1)
+    holders = Holders(count_grams(texts, cut), cut)
+    holders.enter(texts)
+    holders.add(texts)
+    holders.counts(texts, np.ones(len(texts), np.int64))
+
+
+def _compute_every_metric() -> None:
+    """Profile a few documents, and compare them with themselves."""
+    rows = {"id": [str(row) for row in range(300)], "text": [f"{TEXT} {row} {row * row}" for row in range(300)]}
+    sample = Sample.of(Profile.of(pa.table(rows)), 10**6, PASSAGE)
+    compute(sample, Reference(sample, sample, sample))
 
 
 def _train_once() -> None:

@@ -21,6 +21,7 @@ from collapse_guard.engine import LocalEngine
 from collapse_guard.errors import PolicyError, UsageError
 from collapse_guard.kernels.arrow import chunks
 from collapse_guard.kernels.tokens import count_tokens
+from collapse_guard.profiling import find_profile, profile_shard, publish_profile
 from collapse_guard.provenance.finder import Finder
 from collapse_guard.provenance.watermark.tokenizing import OUTSIDE, load_tokenizer
 from collapse_guard.signals.evidence import EVIDENCE
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collapse_guard.engine import Engine
     from collapse_guard.errors import SignalError
     from collapse_guard.policy import Dedup, Policy
+    from collapse_guard.profiling import Profiled
     from collapse_guard.provenance.watermark.scan import Sums
     from collapse_guard.provenance.watermark.tokenizing import Encoded
     from collapse_guard.signals import Signal
@@ -110,6 +112,7 @@ class _Measured(NamedTuple):
     path: Path
     failures: list[str]
     sums: Sums
+    profiled: Profiled | None
 
 
 def measure_snapshot(
@@ -148,10 +151,13 @@ def measure_snapshot(
         check_available()
     engine = engine or LocalEngine()
     with store.scratch() as scratch:
-        work = partial(_measure_shard, store, policy, finder, scratch)
+        unprofiled = find_profile(store, documents) is None
+        work = partial(_measure_shard, store, policy, finder, scratch, unprofiled)
         first = list(engine.map(work, enumerate(documents.with_role("documents"))))
         sums = reduce(add, (done.sums for done in first), finder.nothing)
         second = list(engine.map(partial(_fuse_shard, store, finder, sums), first))
+    if unprofiled:
+        publish_profile(store, documents, [done.profiled for done in first if done.profiled])
     shards = tuple(shard for shard, _ in second)
     rows = sum(shard.rows for shard in shards)
     failures = [message for done in first for message in done.failures]
@@ -175,14 +181,21 @@ def _parameters(policy: Policy) -> dict[str, Any]:
     return {"tokenizer": policy.tokenizer, "signature": signature, "url": policy.dedup.url, **counting}
 
 
-def _measure_shard(
-    store: Store, policy: Policy, finder: Finder, scratch: Path, numbered: tuple[int, Shard]
+def _measure_shard(  # noqa: PLR0917 - all but the last are bound by `partial`
+    store: Store,
+    policy: Policy,
+    finder: Finder,
+    scratch: Path,
+    unprofiled: bool,  # noqa: FBT001
+    numbered: tuple[int, Shard],
 ) -> _Measured:
     number, shard = numbered
-    measured, sums = _measure_table(read_shard(store, shard), policy, finder)
+    documents = read_shard(store, shard)
+    measured, sums = _measure_table(documents, policy, finder)
+    profiled = profile_shard(store, documents, measured["language"]) if unprofiled else None
     path = scratch / f"{number}.arrow"
     feather.write_feather(measured, path, compression="uncompressed")
-    return _Measured(path, measured[FAILURE].drop_null().to_pylist(), sums)
+    return _Measured(path, measured[FAILURE].drop_null().to_pylist(), sums, profiled)
 
 
 def _fuse_shard(

@@ -259,6 +259,8 @@ def _some(gates: dict[str, Gate]) -> dict[str, Gate]:
         raise ValueError(
             "a policy without gates holds nothing back; name one: `human_share: {low: 0.1, outside: block}`"
         )
+    if "state" in gates:
+        raise ValueError("a gate cannot be named `state`: that is what the judge says of the corpus, and always a gate")
     return gates
 
 

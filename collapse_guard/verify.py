@@ -14,6 +14,7 @@ from collapse_guard.release.opening import released_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from collapse_guard.attestation import PublicKey
     from collapse_guard.release.accounting import Account, Progress
@@ -43,8 +44,8 @@ class Verified:
     notices: tuple[Notice, ...]
     trusted: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The result in the form of `verify --json`."""
+    def to_json(self, now: datetime | None = None) -> dict[str, Any]:
+        """The result in the form of `verify --json`; `now` tells which overrides have lapsed."""
         entry, account = self.release, self.account
         return {
             "name": entry.corpus,
@@ -54,6 +55,8 @@ class Verified:
             "released_at": entry.statement["released_at"],
             "policy_digest": entry.statement["policy_digest"],
             "state": entry.statement["judgement"]["state"],
+            "passed": entry.statement["judgement"]["passed"],
+            "overrides": [one.to_json(now) for one in entry.overrides],
             "ledger": entry.statement["ledger"],
             "steps": [dict(step) for step in account.steps],
             "shares": dict(account.shares),

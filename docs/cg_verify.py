@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 RELEASE = "https://collapse-guard.dev/release/v2"
 RECALL = "https://collapse-guard.dev/recall/v1"
 TRUST = "https://collapse-guard.dev/trust/v1"
+OVERRIDE = "https://collapse-guard.dev/override/v1"
+RELEASABLE = ("OK", "EARLY")
+"""States in which nothing needs to be overridden."""
 ED25519_DER = bytes.fromhex("302a300506032b6570032100")
 """What stands before the 32 bytes of a key in its DER form (RFC 8410)."""
 KEY_BYTES = 32
@@ -256,6 +259,46 @@ def chain(folder: Path, kind: str, predicate: str, corpus: str, keys: Keys) -> l
     return found
 
 
+# --- overrides ---
+
+
+def closed_by(judged: dict[str, Any]) -> set[str]:
+    """The gates that refused a candidate, and `state`."""
+    gates = {gate["name"] for gate in judged["gates"] if gate["outside"] == "block" and not gate["passed"]}
+    return gates | ({"state"} if judged["state"] not in RELEASABLE else set())
+
+
+def overrides(release: dict[str, Any], keys: Keys) -> list[dict[str, Any]]:
+    """What let a refused candidate pass, each signed for exactly this candidate, this policy and that time."""
+    found = [override(told, release, keys) for told in release["overrides"]]
+    left = closed_by(release["judgement"]) - {name for said in found for name in said["gates"]}
+    if not release["judgement"]["passed"] and (left or not found):
+        refuse(f"the statement says that the corpus was refused, and nothing overrides {', '.join(sorted(left))}")
+    return found
+
+
+def override(told: dict[str, str], release: dict[str, Any], keys: Keys) -> dict[str, Any]:
+    """What an override says."""
+    envelope, where = told["envelope"].encode(), Path(told["key"])
+    one = verified(envelope, keys, where)
+    snapshot, policy = release["snapshot"], release["judgement"]["policy_digest"]
+    if (one.kind, sha256(envelope)) != (OVERRIDE, told["sha256"]):
+        refuse(f"{where} is no override, or not the one that was signed")
+    if one.subjects != {snapshot["name"]: snapshot["digest"], "policy": policy}:
+        refuse(f"{where} is for another candidate or another policy")
+    begins, ends = (datetime.fromisoformat(one.said[name]) for name in ("at", "until"))
+    if not begins <= datetime.fromisoformat(release["released_at"]) <= ends:
+        refuse(f"{where} did not hold when the corpus was released")
+    return one.said
+
+
+def shown(said: dict[str, Any], now: datetime) -> str:
+    """An override in one line."""
+    lapsed = "; it has lapsed since" if now > datetime.fromisoformat(said["until"]) else ""
+    gates, words = ", ".join(said["gates"]), f"by {said['by']} until {said['until']}: {said['because']}"
+    return f"OVERRIDDEN: it was refused, and {gates} overridden {words}{lapsed}"
+
+
 # --- manifests and shards ---
 
 
@@ -416,8 +459,7 @@ def verify(folder: Path, corpus: str, pinned: list[Key], number: int | None, doc
     snapshot, said = release["snapshot"], release["documents"]
     if sorted(release["subjects"].values()) != sorted([snapshot["digest"], said["merkle_root"]]):
         refuse("the statement is signed, but about something else")
-    if not release["judgement"]["passed"]:
-        refuse("the statement says that the corpus was refused")
+    passed = overrides(release, keys)
     candidate = check_steps(folder, release)
     size = check_shards(folder, candidate["shards"])
     proven = [
@@ -432,6 +474,8 @@ def verify(folder: Path, corpus: str, pinned: list[Key], number: int | None, doc
     closing = [
         one for one in recalls if snapshot["digest"] in one["subjects"].values() or (documents and documents.hold(one))
     ]
+    now = datetime.now(UTC)  # noqa: TID251 - a program has no caller to ask for the time
+    proven += [shown(said, now) for said in passed]
     proven += [f"RECALLED: {one['wanted']!r} by {one['by']}: {one['reason']}" for one in closing]
     if documents:
         proven.append(f"{said['tree_size']:,} documents, their dispositions and {release['shares']} tokens by origin")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collapse_guard.attestation import SigningKey
 from collapse_guard.document import DOCUMENT, UNKNOWN, text_digests
+from collapse_guard.metrics import Profile
+from collapse_guard.mix.plan import POOL
 from collapse_guard.policy import Gate, Mix, Policy
+from collapse_guard.profiling import ROLE
 from collapse_guard.reservoir import Admission, Reservoir, admit, open_reservoir
 from collapse_guard.snapshot import Ledger, Snapshot, publish, run_key, write_shard
 
@@ -76,6 +79,26 @@ def measured(documents: pa.Table) -> pa.Table:
     facts = documents.select(["id", "tokens", "captured_at"])
     facts = facts.append_column("text_sha256", text_digests(documents["text"]))
     return facts.append_column("origin", pa.repeat(pa.scalar(UNKNOWN, pa.string()), documents.num_rows))
+
+
+def mixed_rows(documents: pa.Table) -> pa.Table:
+    """Documents with what a candidate adds to them, as far as a release reads it."""
+    facts = measured(documents).select(["text_sha256", "origin"])
+    stratum = pa.repeat(pa.scalar(POOL, pa.string()), documents.num_rows)
+    columns = {**_columns(documents), **_columns(facts), "stratum": stratum}
+    return pa.table(columns)
+
+
+def _columns(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(rows.column_names, rows.columns, strict=True))
+
+
+def candidate(made: Made, documents: Sequence[pa.Table], **details: Any) -> Snapshot:
+    """The manifest of a candidate of such rows, with the profile by which it is judged."""
+    snapshot = made.of(documents, "documents", profile={"cut": None}, **details)
+    labels = ["id", "text", "origin", "stratum", "source", "domain"]
+    profile = Profile.of(pa.concat_tables(documents).select(labels))
+    return replace(snapshot, shards=(*snapshot.shards, write_shard(made.store, profile.rows, ROLE)))
 
 
 def admitted(store: Store, documents: Iterable[dict[str, Any]]) -> Reservoir:

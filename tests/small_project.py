@@ -96,9 +96,9 @@ class SmallProject:
         """Write a crawl dump of text as varied as the reservoir's."""
         write_pages(self.root / "crawl" / dump / "part.jsonl", pages(count, seed=seed))
 
-    def write_policy(self, share: float = ENOUGH) -> None:
-        """Write the policy; with too small a share every candidate is refused."""
-        text = DEFAULT_POLICY.replace("SHARE", str(share))
+    def write_policy(self, share: float = ENOUGH, *, near: str = "") -> None:
+        """Write the policy; with too small a share every candidate is refused. `near` is how near copies are found."""
+        text = DEFAULT_POLICY.replace("SHARE", str(share)) + (f"dedup: {{near: {near}}}\n" if near else "")
         (self.root / "policy.yaml").write_text(text, encoding="utf-8")
 
     def attributes(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class SmallProject:
             signing_key="signing.pem",
         )
 
-    def definitions(self, extra: dg.Definitions | None = None, **guard: str) -> dg.Definitions:
+    def definitions(self, extra: dg.Definitions | None = None, **guard: Any) -> dg.Definitions:
         """All definitions of the project, as its policy file says now."""
         training = TrainingDemo(
             corpus=CORPUS,

@@ -101,7 +101,7 @@ def test_a_later_run_of_the_release_alone_is_refused_again(refused: Refused) -> 
     result = refused.run("release")
 
     assert outcome(result) == (False, [])
-    assert checks_in(result) == {"release_gate": False}
+    assert checks_in(result) == {"release_gate": False, "state": True}
     refused.prove_closed()
 
 

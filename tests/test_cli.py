@@ -9,6 +9,7 @@ import pytest
 from small_project import DEFAULT_POLICY, TOO_LITTLE, pages, write_pages
 
 from collapse_guard import cli
+from collapse_guard.mix import Leaks
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "bad_input"
 
@@ -54,6 +55,20 @@ def policy(shell: Shell, share: float = 0.3) -> str:
 def admit(shell: Shell) -> dict[str, Any]:
     write_pages(shell.folder / "human" / "h.jsonl", pages(300, seed=1))
     return shell.json("reservoir", "admit", "human", "--by", "us", "--licence", "CC0-1.0", "--evidence", "generated")
+
+
+def test_a_mix_that_leaks_the_evaluation_split_ends_with_exit_1(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = ["--policy", policy(shell), "--corpus", "web", "--dump", "d0"]
+    admit(shell)
+    write_pages(shell.folder / "crawl" / "c.jsonl", pages(60, seed=2))
+    shell("sift", "crawl", *rules)
+    assert shell("mix", *rules)[0] == 0
+    monkeypatch.setattr("collapse_guard.mix.find_leaks", lambda *_: Leaks(80, 30, 1, ("stolen",)))
+
+    code, out, err = shell("mix", *rules)
+
+    assert code == 1
+    assert "1 leaked (first: stolen); do not release this candidate" in " ".join((out + err).split())
 
 
 def test_the_whole_way_from_files_to_an_open_release(shell: Shell) -> None:

@@ -12,6 +12,8 @@ from small_project import pages, write_pages
 from test_cli import Shell, admit, policy
 
 from collapse_guard import open_release
+from collapse_guard.snapshot import latest
+from collapse_guard.store import LocalStore
 
 PAGE = (Path(__file__).parents[1] / "docs" / "proof.md").read_text(encoding="utf-8")
 VERIFIER = Path(__file__).parents[1] / "docs" / "cg_verify.py"
@@ -77,7 +79,8 @@ def test_the_bundle_of_a_real_release_is_proven_by_the_single_file(released: She
 
 def test_verify_of_damaged_bytes_exits_3_and_of_an_unknown_release_2(released: Shell) -> None:
     assert released("verify", "7", *WEB)[0] == 2
-    shard = next((released.folder / "guard" / "shards").rglob("*.parquet"))
+    (first, *_) = latest(LocalStore(released.folder / "guard"), "web/candidate/d0").with_role("documents")
+    shard = released.folder / "guard" / first.key
     shard.chmod(0o644)
     shard.write_bytes(shard.read_bytes()[:-1])
 

@@ -110,6 +110,7 @@ def test_the_manifest_states_what_its_rows_hold(store, reservoir):
             "1": sum(row["stratum"] == HUMAN for row in rows),
         },
         "reservoir_uses_so_far": candidate.details["reservoir_uses"],
+        "profile": {"cut": None},
         "accumulation": None,
         "evaluation_split": {"n": 8, "share": 0.2},
     }
@@ -389,4 +390,10 @@ def test_a_candidate_has_its_tables_and_no_other(store, reservoir):
     candidate = mixed(store, reservoir, [table(PAGES)], policy(human_share=0.4))
 
     assert candidate.schema == "candidate@4"
-    assert {shard.role for shard in candidate.shards} == {"documents", "documents_index", "selection", "usage"}
+    assert {shard.role for shard in candidate.shards} == {
+        "documents",
+        "documents_index",
+        "selection",
+        "usage",
+        "profile",
+    }

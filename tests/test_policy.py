@@ -87,6 +87,11 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 )
 
 MISTAKES = {
+    "gate that is always there": (
+        "name: p\ngates:\n  state: {metric: human_share, low: 0.1, outside: warn}\n",
+        2,
+        "gates: a gate cannot be named `state`",
+    ),
     "unknown key": (
         f"name: p\n{GATES}mixx: {{}}\n",
         3,

@@ -12,16 +12,37 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import AT, KEY, OTHER_KEY, Made, admitted, flipped, measured, numbered, overwrite, policy, table
+from builders import (
+    AT,
+    KEY,
+    OTHER_KEY,
+    Made,
+    admitted,
+    candidate,
+    document,
+    flipped,
+    mixed_rows,
+    numbered,
+    overwrite,
+    policy,
+    table,
+)
 from cryptography.hazmat.primitives import serialization
+from judging import GATES, JUDGING
+from mixing import mixed
+from small_project import pages
 
 from collapse_guard import attestation
 from collapse_guard.canonical import canonical_json, sha256_hex
 from collapse_guard.errors import DamagedDataError, GateClosed, GuardError, UsageError
-from collapse_guard.judge import Judgement
+from collapse_guard.judge import Judgement, judge
+from collapse_guard.metrics import Profile
+from collapse_guard.mix.profiled import read_profile
+from collapse_guard.policy import Dedup
+from collapse_guard.profiling import ROLE
 from collapse_guard.release import PREDICATE, open_release, read_chain, release
 from collapse_guard.release.chain import TREE, subjects_of
-from collapse_guard.snapshot import Snapshot, log, publish, resume, run_key
+from collapse_guard.snapshot import Snapshot, log, publish, resume, run_key, write_shard
 from collapse_guard.store import LocalStore
 
 RULES = policy()
@@ -44,10 +65,10 @@ class Guard:
         return Judgement(candidate.digest, rules.digest, self.state, sampled_tokens=9, **nothing)
 
     def candidate(self, dump="2026-01", count=10):
-        """Publish a candidate of two shards."""
+        """Publish a candidate of two shards of documents."""
         made = Made(self.store, f"web/candidate/{dump}", "candidate")
-        tables = [measured_rows(table(numbered(f"{dump}-{part}-", [3] * count))) for part in "ab"]
-        snapshot = made.of(tables, "documents", corpus="web", dump=dump, tokens_by_origin={"unknown": 6 * count})
+        tables = [mixed_rows(table(numbered(f"{dump}-{part}-", [3] * count))) for part in "ab"]
+        snapshot = candidate(made, tables, corpus="web", dump=dump, tokens_by_origin={"unknown": 6 * count})
         snapshot = replace(snapshot, policy_digest=RULES.digest)
         return resume(self.store, snapshot.name, snapshot.run_key) or publish(self.store, snapshot)
 
@@ -74,12 +95,6 @@ def released(guard):
     for dump in ("2026-01", "2026-02"):
         guard.release(guard.candidate(dump))
     return guard
-
-
-def measured_rows(rows):
-    """Documents with the two facts that a candidate adds to them and a release recounts."""
-    facts = measured(rows)
-    return rows.append_column("text_sha256", facts["text_sha256"]).append_column("origin", facts["origin"])
 
 
 def ids(corpus):
@@ -149,16 +164,17 @@ def test_a_refused_candidate_raises_publishes_nothing_and_leaves_the_previous_re
         assert released.open(on_closed="last_good").digest == earlier
 
 
-def test_a_corpus_too_small_to_judge_is_refused(tmp_path):
+@pytest.mark.parametrize(("count", "needed"), [(5, "50"), (60, "5,000")])
+def test_a_corpus_too_small_to_judge_is_refused(tmp_path, count, needed):
     people = admitted(LocalStore(tmp_path / "reservoir"), numbered("h", [9] * 40))
     store = LocalStore(tmp_path / "guard")
     made = Made(store, "web/candidate/2026-01", "candidate", (people.snapshot.as_parent(),))
-    rows = table(numbered("d", [9] * 5))
-    candidate = made.of([rows], "documents", corpus="web", dump="2026-01", tokens_by_origin={})
-    candidate = publish(store, replace(candidate, policy_digest=RULES.digest))
+    rows = mixed_rows(table(numbered("d", [9] * count)))
+    small = candidate(made, [rows], corpus="web", dump="2026-01", tokens_by_origin={})
+    small = publish(store, replace(small, policy_digest=RULES.digest))
 
-    with pytest.raises(GateClosed, match=r"state INCONCLUSIVE: .* 5,000 are needed"):
-        release(store, candidate, people, RULES, key=KEY, at=AT)
+    with pytest.raises(GateClosed, match=f"state INCONCLUSIVE: .* {needed} are needed"):
+        release(store, small, people, RULES, key=KEY, at=AT)
 
     assert list(store.list("releases/")) == []
     with pytest.raises(GateClosed, match="nothing was released under 'web'"):
@@ -194,6 +210,102 @@ def test_a_candidate_with_damaged_bytes_is_not_released(guard):
         guard.release(candidate)
 
     assert list(guard.store.list("releases/")) == []
+
+
+def forged(store, candidate, profile, *, cut=None):
+    """The candidate as somebody publishes it who wants it to be judged by another profile."""
+    shards = (*candidate.with_role("documents"), write_shard(store, profile, ROLE))
+    details = {**candidate.details, "profile": {"cut": cut}}
+    return publish(store, replace(candidate, shards=shards, details=details, run_key="forged"))
+
+
+def of_other_documents(rows):
+    return Profile.of(mixed_rows(table(numbered("other", [3] * rows.num_rows)))).rows
+
+
+def without_a_document(rows):
+    return rows.slice(1)
+
+
+def with_a_document_twice(rows):
+    return pa.concat_tables([rows.slice(0, 1), rows])
+
+
+def with_passages_exchanged(rows):
+    return with_column(rows, "passage", rows["passage"].take(list(reversed(range(rows.num_rows)))))
+
+
+def with_other_origins(rows):
+    return with_column(rows, "origin", pa.array(["human_verified"] * rows.num_rows))
+
+
+def with_more_words(rows):
+    return with_column(rows, "words", pa.array([99] * rows.num_rows))
+
+
+def without_rows(rows):
+    return rows.slice(0, 0)
+
+
+def with_column(rows, name, values):
+    return rows.set_column(rows.column_names.index(name), rows.schema.field(name), values)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        of_other_documents,
+        without_a_document,
+        with_a_document_twice,
+        with_passages_exchanged,
+        with_other_origins,
+        with_more_words,
+        without_rows,
+    ],
+)
+def test_a_candidate_whose_profile_was_forged_is_not_released(released, forge):
+    before = list(released.store.list("releases/web/"))
+    candidate = released.candidate("2026-03")
+    profile = forge(read_profile(released.store, candidate).rows)
+
+    with pytest.raises(DamagedDataError, match="profile by which it is judged is not that of its documents"):
+        released.release(forged(released.store, candidate, profile))
+
+    assert list(released.store.list("releases/web/")) == before
+
+
+def test_a_candidate_whose_profile_was_taken_away_is_not_released(released):
+    before = list(released.store.list("releases/web/"))
+    candidate = released.candidate("2026-03")
+    bare = replace(candidate, shards=candidate.with_role("documents"), run_key="forged")
+
+    with pytest.raises(DamagedDataError, match="has no profile"):
+        released.release(publish(released.store, bare))
+
+    assert list(released.store.list("releases/web/")) == before
+
+
+def test_the_profile_of_healthy_text_under_collapsed_documents_fools_the_judge_and_not_the_release(tmp_path):
+    rules = replace(RULES, judging=JUDGING, gates={**RULES.gates, **GATES}, dedup=Dedup(near=None))
+    same = [" ".join(["same", f"p{n}"] * 60) for n in range(200)]
+    texts = {"human": pages(600, seed=1), "good": pages(200, seed=3), "bad": same}
+    rows = {name: [document(f"{name}{n}", 120, text=text) for n, text in enumerate(of)] for name, of in texts.items()}
+    people = admitted(LocalStore(tmp_path / "reservoir"), rows["human"])
+    store = LocalStore(tmp_path / "guard")
+    elsewhere = LocalStore(tmp_path / "elsewhere")
+    profile = read_profile(elsewhere, mixed(elsewhere, people, rows["good"], rules))
+    bad = mixed(store, people, rows["bad"], rules)
+    others = [shard for shard in bad.shards if shard.role != ROLE]
+    lie = replace(bad, shards=(*others, write_shard(store, profile.rows, ROLE)), run_key="forged")
+
+    fooled = judge(store, publish(store, lie), people, rules)
+    assert fooled.passed, fooled.refusal()
+    with pytest.raises(GateClosed, match="is refused"):
+        release(store, bad, people, rules, key=KEY, at=AT)
+    with pytest.raises(DamagedDataError, match="profile by which it is judged is not that of its documents"):
+        release(store, lie, people, rules, key=KEY, at=AT)
+
+    assert list(store.list("releases/")) == []
 
 
 def test_another_key_cannot_release(released):
@@ -355,7 +467,7 @@ def borrow_a_signature(guard):
 
 def edit_manifest(guard):
     newest = newest_candidate(guard)
-    edited = replace(newest, shards=newest.shards[:1])
+    edited = replace(newest, shards=newest.shards[1:])
     overwrite(guard.path(log(guard.store, newest.name)[-1]), canonical_json(edited.to_json()))
 
 
@@ -373,19 +485,19 @@ def remove_all_manifests(guard):
 
 
 def swap_shards(guard):
-    first, second = (guard.path(shard.key) for shard in newest_candidate(guard).shards)
+    first, second = (guard.path(shard.key) for shard in newest_candidate(guard).with_role("documents"))
     data = first.read_bytes(), second.read_bytes()
     overwrite(first, data[1])
     overwrite(second, data[0])
 
 
 def cut_shard(guard):
-    path = guard.path(newest_candidate(guard).shards[-1].key)
+    path = guard.path(newest_candidate(guard).with_role("documents")[-1].key)
     overwrite(path, path.read_bytes()[:-1])
 
 
 def remove_shard(guard):
-    guard.path(newest_candidate(guard).shards[-1].key).unlink()
+    guard.path(newest_candidate(guard).with_role("documents")[-1].key).unlink()
 
 
 def remove_trust(guard):
@@ -530,11 +642,11 @@ def test_two_releases_of_one_candidate_at_once_are_one(guard):
 
 def test_corpora_do_not_share_a_chain(released):
     made = Made(released.store, "other/candidate/2026-01", "candidate")
-    rows = measured_rows(table(numbered("o", [1])))
+    rows = mixed_rows(table(numbered("o", [1])))
     said = {"corpus": "other", "dump": "2026-01", "tokens_by_origin": {"unknown": 1}}
-    candidate = made.of([rows], "documents", **said)
-    candidate = replace(candidate, policy_digest=RULES.digest, run_key=run_key("other", (), None, {}))
-    entry = released.release(publish(released.store, candidate))
+    other = candidate(made, [rows], **said)
+    other = replace(other, policy_digest=RULES.digest, run_key=run_key("other", (), None, {}))
+    entry = released.release(publish(released.store, other))
 
     assert entry.number == 1
     assert ids(open_release(released.store.root, "other")) == ["o0"]

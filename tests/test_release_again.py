@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from builders import AT, KEY, OTHER_KEY, Made, measured, numbered, policy, table
+from builders import AT, KEY, OTHER_KEY, Made, candidate, mixed_rows, numbered, policy, table
 
 from collapse_guard.canonical import canonical_json
 from collapse_guard.errors import UsageError
@@ -55,10 +55,8 @@ def judged(monkeypatch):
 
 def publish_candidate(store):
     made = Made(store, "web/candidate/d1", "candidate")
-    rows = table(numbered("a", [3, 3]))
-    facts = measured(rows)
-    rows = rows.append_column("text_sha256", facts["text_sha256"]).append_column("origin", facts["origin"])
-    snapshot = made.of([rows], "documents", corpus="web", dump="d1", tokens_by_origin={"unknown": 6})
+    rows = mixed_rows(table(numbered("a", [3, 3])))
+    snapshot = candidate(made, [rows], corpus="web", dump="d1", tokens_by_origin={"unknown": 6})
     return publish(store, replace(snapshot, policy_digest=RULES.digest))
 
 

@@ -3,29 +3,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from PIL import Image
 from rich.console import Console
 
-from collapse_guard.report.plots import history_plot
 from collapse_guard.report.tables import DemoTable
-
-
-def entry(dump: str, rare: float | None) -> dict[str, Any]:
-    values = {"rare_coverage": rare, "distinct_2": 0.4, "heldout_perplexity": 400.0, "human_share": 0.3}
-    return {"dump": dump, "metrics": values, "baseline": {"rare_coverage": 0.5, "distinct_2": 0.4}}
-
-
-def test_a_plot_of_many_dumps_is_a_picture_that_fits_an_event() -> None:
-    history = [entry(f"2026-{week:02d}", 0.5 - week / 200) for week in range(40)]
-
-    picture = history_plot(history, "web, dump by dump")
-
-    assert len(picture) <= 30_000
-    assert Image.open(io.BytesIO(picture)).size[0] > 500
-
-
-def test_what_could_not_be_measured_leaves_a_gap_in_the_plot() -> None:
-    assert history_plot([entry("a", 0.4), entry("b", None)], "gap").startswith(b"\x89PNG")
 
 
 def row(value: float | None, **changes: Any) -> dict[str, Any]:
@@ -53,6 +33,14 @@ def test_the_demos_table_counts_pages_and_shows_refusals_and_gaps() -> None:
     assert " 100 " in text
     assert "released" in text
     assert "marked pages" not in text
+
+
+def test_the_demos_table_shows_a_refusal_that_nothing_can_remedy() -> None:
+    screen = Console(file=io.StringIO(), width=200)
+
+    DemoTable(screen).show(row(0.5), {**row(0.5), "refusals": [{"why": "state LATE", "remedy": None}]})
+
+    assert "first try REFUSED: state LATE\n" in screen.file.getvalue()
 
 
 def test_the_demos_table_says_how_many_marked_pages_were_found_and_what_was_dropped_by_mistake() -> None:

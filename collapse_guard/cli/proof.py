@@ -1,15 +1,16 @@
-"""Commands about what was released: verify, recall, report."""
+"""Commands about what is released and why: override, verify, recall, report."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from collapse_guard.cli.options import PATH, as_json, corpus, key, root
-from collapse_guard.cli.terminal import notes, screen, show, signing_key, store_at
+from collapse_guard.cli.options import PATH, as_json, at_corpus, corpus, key, root
+from collapse_guard.cli.terminal import latest_of, notes, screen, show, signing_key, store_at
 from collapse_guard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 
     from collapse_guard.attestation import PublicKey
     from collapse_guard.release import Release
+    from collapse_guard.snapshot import Snapshot
     from collapse_guard.store import Store
     from collapse_guard.verify import Verified
 
 trusted = click.option(
     "--trusted", type=PATH, multiple=True, help="Public key (PEM) to trust instead of the store's own; repeatable."
 )
+SHORTEST = 6
+"""Digits of a digest that name a candidate."""
 newest = click.option("--dump", help="The newest release of this dump; by default of the newest dump.")
 
 
@@ -36,7 +40,12 @@ def _chosen(root: str, corpus: str, keys: tuple[PublicKey, ...], wanted: str | N
 
     if wanted is not None:
         return find_release(store_at(root), corpus, keys, wanted)
-    return open_release(root, corpus, **how).release
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        found = open_release(root, corpus, at=datetime.now(UTC), **how).release
+    for warning in warned:
+        notes.print(str(warning.message), markup=False)
+    return found
 
 
 def _opened(wanted: str | None, where: dict[str, Any]) -> tuple[Store, tuple[PublicKey, ...], Release]:
@@ -75,10 +84,11 @@ def verify(release: str | None, document: str | None, bundle: Path | None, *, as
         found = (
             export_bundle(store, entry, keys, bundle, **how) if bundle else verify_release(store, entry, keys, **how)
         )
-    show(found.to_json(), json_wanted=as_json, text=_verified_text(found, bundle))
+    now = datetime.now(UTC)
+    show(found.to_json(now), json_wanted=as_json, text=_verified_text(found, bundle, now))
 
 
-def _verified_text(found: Verified, bundle: Path | None) -> str:
+def _verified_text(found: Verified, bundle: Path | None, now: datetime) -> str:
     from collapse_guard.verify import UNPROVEN
 
     entry, account = found.release, found.account
@@ -93,8 +103,41 @@ def _verified_text(found: Verified, bundle: Path | None) -> str:
         *(f"document {proof.index:,} of these: {proof.leaf.decode()}" for proof in account.proofs),
         *([f"copied to {bundle}: python -I cg_verify.py {bundle} {entry.corpus} --key SIGNER.pem"] if bundle else []),
     ]
-    lines = [f"proven      {line}" for line in proven] + [f"RECALLED    {notice.sentence}" for notice in found.notices]
+    lines = [f"proven      {line}" for line in proven]
+    lines += [f"OVERRIDDEN  it was refused: {one.told(now)}" for one in entry.overrides]
+    lines += [f"RECALLED    {notice.sentence}" for notice in found.notices]
     return "\n".join([*lines, *(f"not proven  {line}" for line in UNPROVEN)])
+
+
+def _check_named(wanted: str, newest: Snapshot) -> None:
+    if len(wanted) < SHORTEST or not newest.digest.startswith(wanted):
+        raise UsageError(f"the newest candidate {newest.name!r} is {newest.digest[:12]}, not {wanted!r}; name that one")
+
+
+@click.command()
+@click.argument("candidate")
+@at_corpus
+@click.option("--gate", "gates", multiple=True, required=True, help="A closed gate, or `state`; repeatable.")
+@click.option("--by", required=True, help="Who overrides.")
+@click.option("--because", required=True, help="Why, for whoever opens the release.")
+@click.option("--until", type=click.DateTime(), required=True, help="Until when it may be released so (UTC).")
+@key
+def override(candidate: str, gates: tuple[str, ...], until: datetime, key: Path | None, **where: Any) -> None:
+    """Let a refused candidate pass named gates, by a signed statement that stays in its release.
+
+    CANDIDATE is the beginning of its digest, as `judge` prints it. It holds for these bytes under this policy alone,
+    for 90 days at most. `release` then publishes it, and whoever opens it is told.
+    """
+    from collapse_guard.release import override as run
+
+    store = store_at(where["root"])
+    found = latest_of(store, f"{where['corpus']}/candidate/{where['dump']}", "mix")
+    _check_named(candidate, found)
+    now = datetime.now(UTC)
+    said = {"gates": gates, "by": where["by"], "because": where["because"], "until": until.replace(tzinfo=UTC)}
+    one = run(store, found, key=signing_key(key), at=now, **said)
+    text = f"signed {one.key}, for {found.digest[:12]} alone: {one.sentence}\nnow run `collapse-guard release`"
+    show(one.to_json(now), json_wanted=where["as_json"], text=text)
 
 
 @click.command()
@@ -183,4 +226,4 @@ def report(
         screen.print(text, markup=False)
 
 
-COMMANDS = (verify, recall, report)
+COMMANDS = (override, verify, recall, report)

@@ -167,12 +167,20 @@ def refuse_leaks(leaks: Leaks) -> None:
 @at_corpus
 @policy
 @reservoir
-def mix(policy: str, reservoir: str, **where: Any) -> None:
+@click.option(
+    "--apply-remedy",
+    "remedied",
+    is_flag=True,
+    help="Judge the mix; refused or EARLY, mix again as its remedy says.",
+)
+def mix(policy: str, reservoir: str, *, remedied: bool, **where: Any) -> None:
     """Mix the pool with the reservoir at the policy's share; publishes a candidate, releases nothing.
 
     Exit 1 where a document of the candidate belongs to the reservoir's evaluation split, or is too near to it.
     """
     from collapse_guard.catalogue import load_policy
+    from collapse_guard.judge import apply_remedy
+    from collapse_guard.judge import judge as judge_candidate
     from collapse_guard.mix import find_leaks
     from collapse_guard.mix import mix as run
     from collapse_guard.reservoir import open_reservoir
@@ -181,6 +189,8 @@ def mix(policy: str, reservoir: str, **where: Any) -> None:
     with notes.status("mixing"):
         opened = open_reservoir(store_at(reservoir))
         snapshot = run(store, opened, where["corpus"], where["dump"], rules)
+        if remedied:
+            snapshot = apply_remedy(store, snapshot, judge_candidate(store, snapshot, opened, rules), opened, rules)
         leaks = find_leaks(store, snapshot, opened.at(snapshot.parents[0]), rules)
     show_snapshot(snapshot, json_wanted=where["as_json"])
     refuse_leaks(leaks)
@@ -192,13 +202,16 @@ def _candidate(where: dict[str, Any]) -> tuple[Store, Snapshot]:
 
 
 def _show_judgement(judgement: Judgement, extra: dict[str, Any], *, json_wanted: bool) -> None:
+    from collapse_guard.report.judged import compared_with
     from collapse_guard.report.tables import judgement_table
 
     if json_wanted:
         click.echo(json.dumps({**judgement.to_json(), **extra}))
         return
-    screen.print(f"{judgement.digest[:12]}  state {judgement.state}: {'; '.join(judgement.reasons)}", markup=False)
-    screen.print(judgement_table(judgement))
+    screen.print(f"{judgement.digest[:12]}  state {judgement.state}", markup=False)
+    for line in (*judgement.reasons, compared_with(judgement)):
+        screen.print(f"  {line}" if line else "", markup=False, highlight=False)
+    print_table(judgement_table(judgement))
     if judgement.remedy:
         screen.print(f"remedy: {judgement.remedy.sentence}", markup=False)
 
@@ -229,18 +242,25 @@ def judge(policy: str, reservoir: str, **where: Any) -> None:
 def release(policy: str, reservoir: str, key: Path | None, **where: Any) -> None:
     """Judge the candidate and release it, signed, if every gate is open."""
     from collapse_guard.catalogue import load_policy
+    from collapse_guard.gx import require_expectations
     from collapse_guard.release import release as run
     from collapse_guard.reservoir import open_reservoir
 
-    rules = load_policy(policy)
+    rules, now = load_policy(policy), datetime.now(UTC)
     store, candidate = _candidate(where)
     with notes.status("judging and releasing"):
+        require_expectations(store, candidate, rules)
         entry, judgement = run(
-            store, candidate, open_reservoir(store_at(reservoir)), rules, key=signing_key(key), at=datetime.now(UTC)
+            store, candidate, open_reservoir(store_at(reservoir)), rules, key=signing_key(key), at=now
         )
-    facts = {"release": {"root": store.root, "name": entry.corpus, "dump": entry.dump, "number": entry.number}}
+    facts = {
+        "release": {"root": store.root, "name": entry.corpus, "dump": entry.dump, "number": entry.number},
+        "overrides": [one.to_json(now) for one in entry.overrides],
+    }
     _show_judgement(judgement, facts, json_wanted=where["as_json"])
     if not where["as_json"]:
+        for one in entry.overrides:
+            screen.print(f"OVERRIDDEN {one.told(now)}", markup=False)
         screen.print(f"released: collapse_guard.open_release({store.root!r}, {entry.corpus!r})", markup=False)
 
 

@@ -1,8 +1,9 @@
 """The component that takes a corpus from crawl dumps to signed releases."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
@@ -10,6 +11,13 @@ from pydantic import Field
 
 from collapse_guard.audit import audit
 from collapse_guard.canonical import json_digest
+from collapse_guard.components.expectations import (
+    GATES_CHECK,
+    GATES_TEXT,
+    gates_result,
+    suite_checks,
+    suite_results,
+)
 from collapse_guard.components.scaffolding import GuardScaffolder
 from collapse_guard.components.settings import Place
 from collapse_guard.components.showing import (
@@ -23,16 +31,21 @@ from collapse_guard.components.showing import (
     judgement_metadata,
     materialised,
     mix_metadata,
+    origins_metadata,
     plot_metadata,
+    ranks_metadata,
     signal_metadata,
+    state_check,
 )
 from collapse_guard.errors import GateClosed
+from collapse_guard.gx import render_docs, require_expectations, run_expectations, validate_gates
 from collapse_guard.ingest import ingest, matching
-from collapse_guard.judge import Judgement, history, judge
+from collapse_guard.judge import Judgement, apply_remedy, history, judge
 from collapse_guard.measure import measure_snapshot, measured_columns
 from collapse_guard.mix import Leaks, find_leaks, mix
-from collapse_guard.release import release
-from collapse_guard.reservoir import open_reservoir
+from collapse_guard.release import Override, release
+from collapse_guard.report.generations import candidate_frequencies, origins
+from collapse_guard.reservoir import Reservoir, open_reservoir
 from collapse_guard.sift import sift_snapshot
 from collapse_guard.snapshot import Snapshot, latest, rows_agree
 from collapse_guard.store import Store
@@ -67,6 +80,13 @@ class CorpusGuard(dg.Component, dg.Model, dg.Resolvable):
     ] = dg.AssetKey(["reservoir"])
     signing_key: Annotated[str | None, Field(description="Ed25519 private key (PEM), made on first use.")] = None
     fields: Annotated[Mapping[str, str], Field(description="Input column for a field of a document.")] = Field({})
+    apply_remedy: Annotated[
+        bool,
+        Field(description="Mix again as the remedy says where the state is not OK; that only raises the human share."),
+    ] = False
+    data_docs: Annotated[
+        str | None, Field(description="A folder for pages of Great Expectations about gates and suites.")
+    ] = None
     schedule: Annotated[str, Field(description="When the newest dump is judged again (cron).")] = "0 5 * * *"
 
     @classmethod
@@ -193,6 +213,7 @@ class _Guard:
         if self.policy.watermarks:
             text = "Every watermark key could be tested; under one that cannot, nothing is ever found."
             checks["every_key_tested"] = (text, False)
+        checks |= suite_checks(self.policy, "measured")
         version = json_digest({"columns": columns, "sifting": self.policy.sifting})[:16]
 
         @self.declare("measured", [self.key("documents")], checks, version)  # type: ignore[untyped-decorator]
@@ -216,6 +237,7 @@ class _Guard:
             evidence = snapshot.details["evidence"]
             if evidence["watermarks"]:
                 yield _keys_check(evidence["watermarks"]["unsupported_keys"], key)
+            yield from self.suites(snapshot, key)
             transforms = snapshot.details.get("transforms")
             edits = {"collapse_guard/transforms": transforms} if transforms else {}
             columns = signal_metadata(self.policy)
@@ -259,6 +281,8 @@ class _Guard:
                 True,
             ),
             ENOUGH: ("The reservoir met the share without repeats and without a smaller mix.", False),
+            **({GATES_CHECK: (GATES_TEXT, False)} if self.component.data_docs else {}),
+            **suite_checks(self.policy, "candidate"),
         }
         upstream = [self.key("sifted"), self.component.reservoir_asset]
 
@@ -267,20 +291,30 @@ class _Guard:
             """The pool of all dumps so far, mixed with the reservoir, and judged."""
             with failures():
                 reservoir = open_reservoir(self.place.store(self.component.reservoir))
-                snapshot = mix(self.store, reservoir, self.component.name, context.partition_key, self.policy)
-                judgement = judge(self.store, snapshot, reservoir, self.policy)
+                snapshot, judgement = self.mixed(reservoir, context.partition_key)
                 leaks = find_leaks(self.store, snapshot, reservoir.at(snapshot.parents[0]), self.policy)
-            yield from gate_checks(judgement, key)
-            yield _state_check(judgement, key)
+                curves = candidate_frequencies(self.store, snapshot, reservoir, self.policy)
+            known = self.history
+            yield from gate_checks(judgement, key, known)
+            yield state_check(judgement, key, known)
             yield from _mix_checks(snapshot, leaks, key)
-            trend = plot_metadata(history(self.store, self.component.name), f"{self.component.name}, dump by dump")
-            yield materialised(snapshot, key, {**trend, **judgement_metadata(judgement), **mix_metadata(snapshot)})
+            yield from self.suites(snapshot, key, judgement)
+            name = self.component.name
+            plots = {
+                **plot_metadata(known, f"{name}, dump by dump"),
+                **ranks_metadata(curves, f"{name} {context.partition_key}: words by rank, as many of each"),
+                **origins_metadata(origins(self.store, name), f"{name}: who wrote it"),
+            }
+            yield materialised(snapshot, key, {**plots, **judgement_metadata(judgement), **mix_metadata(snapshot)})
 
         return candidate  # type: ignore[no-any-return]
 
     def release(self) -> dg.AssetsDefinition:
         key = self.key("release")
-        checks = {"release_gate": ("Every gate is open for exactly these bytes.", True)}
+        checks = {
+            "release_gate": ("Every gate is open for exactly these bytes.", True),
+            "state": ("The corpus has not collapsed.", True),
+        }
 
         @self.declare("release", [self.key("candidate")], checks, self.policy.digest[:16])  # type: ignore[untyped-decorator]
         def released(context: dg.AssetExecutionContext) -> Events:
@@ -288,22 +322,19 @@ class _Guard:
             candidate = self.known("candidate", context.partition_key)
             with failures():
                 reservoir = open_reservoir(self.place.store(self.component.reservoir))
-                signing_key = self.place.key(self.component.signing_key)
+                signing_key, now = self.place.key(self.component.signing_key), datetime.now(UTC)
                 try:
-                    entry, judgement = release(
-                        self.store,
-                        candidate,
-                        reservoir,
-                        self.policy,
-                        key=signing_key,
-                        at=datetime.now(UTC),
-                    )
+                    require_expectations(self.store, candidate, self.policy)
+                    entry, judgement = release(self.store, candidate, reservoir, self.policy, key=signing_key, at=now)
                 except GateClosed as closed:
                     yield dg.AssetCheckResult(
                         check_name="release_gate", asset_key=key, passed=False, severity=ERROR, description=str(closed)
                     )
+                    if closed.judgement:
+                        yield state_check(Judgement.from_json(closed.judgement), key, self.history)
                     raise
-            yield dg.AssetCheckResult(check_name="release_gate", asset_key=key, passed=True, severity=ERROR)
+            yield _gate_check(entry.overrides, now, key)
+            yield state_check(judgement, key, self.history)
             facts = {
                 "collapse_guard/release": entry.number,
                 "collapse_guard/signed_by": signing_key.public.keyid[:16],
@@ -312,6 +343,37 @@ class _Guard:
             yield materialised(candidate, key, {**judgement_metadata(judgement), **facts})
 
         return released  # type: ignore[no-any-return]
+
+    def mixed(self, reservoir: Reservoir, dump: str) -> tuple[Snapshot, Judgement]:
+        """The candidate of a dump and its judgement, mixed again by its remedy where that is asked for."""
+        candidate = mix(self.store, reservoir, self.component.name, dump, self.policy)
+        judgement = judge(self.store, candidate, reservoir, self.policy)
+        if not (self.component.apply_remedy and judgement.remedy and judgement.remedy.feasible):
+            return candidate, judgement
+        remedied = apply_remedy(self.store, candidate, judgement, reservoir, self.policy)
+        return remedied, judge(self.store, remedied, reservoir, self.policy)
+
+    def suites(
+        self, snapshot: Snapshot, key: dg.AssetKey, judgement: Judgement | None = None
+    ) -> Iterator[dg.AssetCheckResult]:
+        """The policy's suites of expectations over a snapshot, and the gates as one; with their pages, where wanted."""
+        found = list(run_expectations(self.store, snapshot, self.policy))
+        yield from suite_results(found, key)
+        if self.component.data_docs is None:
+            return
+        validations = [validation for _, validation in found]
+        if judgement:
+            gates = validate_gates(judgement.to_json(), self.policy)
+            validations.append(gates)
+            yield gates_result(gates, key)
+        if validations:
+            folder = Path(self.place.path(self.component.data_docs)) / snapshot.name
+            render_docs(validations, folder, datetime.now(UTC))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """How each dump was judged, oldest first."""
+        return history(self.store, self.component.name)
 
     def dumps(self) -> list[str]:
         """The dumps whose files lie there now."""
@@ -353,6 +415,18 @@ def _keys_check(unsupported: list[dict[str, str]], asset: dg.AssetKey) -> dg.Ass
     )
 
 
+def _gate_check(overrides: Sequence[Override], now: datetime, key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Whether every gate was open, or somebody signed for one that was not."""
+    return dg.AssetCheckResult(
+        check_name="release_gate",
+        asset_key=key,
+        passed=not overrides,
+        severity=WARN if overrides else ERROR,
+        description="\n".join(one.told(now) for one in overrides) or None,
+        metadata={"collapse_guard/overrides": [one.to_json(now) for one in overrides]} if overrides else None,
+    )
+
+
 def _mix_checks(candidate: Snapshot, leaks: Leaks, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
     """What the rows of a candidate say about the evaluation split, and whether the reservoir was enough."""
     yield dg.AssetCheckResult(
@@ -362,14 +436,4 @@ def _mix_checks(candidate: Snapshot, leaks: Leaks, key: dg.AssetKey) -> Iterator
     told = exhausted and f"{exhausted['missing']:,} {candidate.details['by']} were missing: {exhausted['action']}"
     yield dg.AssetCheckResult(
         check_name=ENOUGH, asset_key=key, passed=exhausted is None, severity=WARN, description=told
-    )
-
-
-def _state_check(judgement: Judgement, key: dg.AssetKey) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name="state",
-        asset_key=key,
-        passed=judgement.state == "OK",
-        severity=WARN if judgement.state == "EARLY" else ERROR,
-        description=f"{judgement.state}: {'; '.join(judgement.reasons)}",
     )

@@ -23,6 +23,7 @@ from collapse_guard.components.settings import Place
 from collapse_guard.components.training_demo import UNGUARDED, TrainingDemo, model_file
 from collapse_guard.errors import GuardError, UsageError
 from collapse_guard.judge import history
+from collapse_guard.judge.findings import OPEN
 from collapse_guard.simulate.human_text import read_human_text
 from collapse_guard.simulate.language_model import NgramModel
 from collapse_guard.simulate.marking import KEYS_NAME, Mark, write_ring
@@ -275,10 +276,20 @@ def _policy(human_share: float = 0.30) -> str:
 
 
 def _closed(judged: dict[str, Any]) -> str:
-    closed = [gate for gate in judged["gates"] if gate["outside"] == "block" and not gate["passed"]]
-    return "; ".join(
-        f"{gate['name']} {gate['value']:.2f} < {gate['low']}" for gate in closed if gate["value"] is not None
-    )
+    """Why a corpus may not be released, short enough for a line of the table."""
+    said = [_short(gate) for gate in judged["gates"] if gate["outside"] == "block" and not gate["passed"]]
+    return "; ".join([*said, *([] if judged["state"] in OPEN else [f"state {judged['state']}"])])
+
+
+def _short(gate: dict[str, Any]) -> str:
+    value, low, high = gate["value"], gate["low"], gate["high"]
+    if value is None:
+        return f"{gate['name']} not measured"
+    if low is not None and value < low:
+        return f"{gate['name']} {value:.2f} < {low:g}"
+    if high is not None and value > high:
+        return f"{gate['name']} {value:.2f} > {high:g}"
+    return f"{gate['name']} {value:.2f} too near its bound"
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -13,7 +13,17 @@ from collapse_guard.audit import worst
 from collapse_guard.errors import GuardError
 from collapse_guard.measure import policy_signals
 from collapse_guard.report.evidence import evidence_rows
-from collapse_guard.report.plots import history_plot
+from collapse_guard.report.judged import (
+    FINDING_NAMES,
+    STATE_NAMES,
+    TREND_NAMES,
+    compared_with,
+    finding_rows,
+    gate_numbers,
+    gate_trend,
+    state_trend,
+)
+from collapse_guard.report.plots import history_plot, origin_plot, rank_plot
 from collapse_guard.signals import column, described, resolve
 from collapse_guard.signals.evidence import EVIDENCE
 
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
     from collapse_guard.audit import Audit
     from collapse_guard.judge import GateResult, Judgement
     from collapse_guard.policy import Policy
+    from collapse_guard.report.generations import Frequencies
     from collapse_guard.snapshot import Snapshot
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -72,15 +83,18 @@ def materialised(
 
 
 def judgement_metadata(judgement: Judgement) -> dict[str, Any]:
-    """Every measured metric as a number under a stable name, so that the UI plots its trend."""
+    """Every measured metric as a number under a stable name, so that the UI plots its trend, and a table of them."""
     measured = {f"collapse_guard/{name}": value for name, value in judgement.metrics.items() if value is not None}
     facts: dict[str, Any] = {
         "collapse_guard/state": judgement.state,
-        "collapse_guard/findings": "; ".join(judgement.reasons),
+        "collapse_guard/state_because": "; ".join(judgement.reasons),
+        "collapse_guard/findings": markdown(FINDING_NAMES, finding_rows(judgement)),
         "collapse_guard/policy_digest": judgement.policy_digest,
     }
-    remedy = {"collapse_guard/remedy": judgement.remedy.sentence} if judgement.remedy else {}
-    return {**facts, **remedy, **measured}
+    told = {"collapse_guard/remedy": judgement.remedy.sentence} if judgement.remedy else {}
+    if judgement.against:
+        told["collapse_guard/compared_with"] = compared_with(judgement)
+    return {**facts, **told, **measured}
 
 
 def mix_metadata(candidate: Snapshot) -> dict[str, Any]:
@@ -96,30 +110,90 @@ def mix_metadata(candidate: Snapshot) -> dict[str, Any]:
 
 
 def plot_metadata(history: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
-    """The trend over dumps as an image."""
-    image = base64.b64encode(history_plot(history, title)).decode()
-    return {"collapse_guard/trend": dg.MetadataValue.md(f"![trend over dumps](data:image/png;base64,{image})")}
+    """The metrics over generations, each beside its band of human text, as an image."""
+    return {"collapse_guard/trend": _image("trend over dumps", history_plot(history, title))}
 
 
-def gate_checks(judgement: Judgement, asset: dg.AssetKey, *, may_block: bool = True) -> Iterator[dg.AssetCheckResult]:
-    """Every gate as a check result; where the remedy is about a gate, the result carries it."""
+def ranks_metadata(curves: Mapping[str, Frequencies], title: str) -> dict[str, Any]:
+    """Word frequencies by rank beside those of the reservoir as an image; nothing where there is nothing to compare."""
+    return {"collapse_guard/ranks": _image("words by rank", rank_plot(curves, title))} if curves else {}
+
+
+def origins_metadata(made: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
+    """Who wrote the corpus, generation by generation, as an image."""
+    return {"collapse_guard/origins": _image("share by origin", origin_plot(made, title))}
+
+
+def _image(name: str, picture: bytes) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})")
+
+
+def gate_checks(
+    judgement: Judgement, asset: dg.AssetKey, history: Sequence[Mapping[str, Any]] = (), *, may_block: bool = True
+) -> Iterator[dg.AssetCheckResult]:
+    """Every gate as a check result; where the remedy is about a gate, the result carries it.
+
+    Args:
+        judgement: Whose gates.
+        asset: What was judged.
+        history: Judgements as JSON with `dump`, oldest first, of which this is one: the trend of each gate.
+        may_block: Whether a failed gate that blocks is an error; else all only warn.
+
+    Yields:
+        One result per gate.
+    """
     for gate in judgement.gates:
         remedy = judgement.remedy if gate.metric == "human_share" and not gate.passed else None
-        facts = {"policy_digest": judgement.policy_digest, **({"remedy": remedy.sentence} if remedy else {})}
+        trend = gate_trend(history, gate.name)
+        facts: dict[str, Any] = {
+            **gate_numbers(judgement, gate),
+            **({"trend": markdown(TREND_NAMES, trend)} if trend else {}),
+            **({"remedy": remedy.sentence} if remedy else {}),
+            "policy_digest": judgement.policy_digest,
+        }
         yield _gate_check(gate, asset, facts, ERROR if may_block and gate.outside == "block" else WARN)
 
 
 def _gate_check(
-    gate: GateResult, asset: dg.AssetKey, facts: Mapping[str, str], severity: dg.AssetCheckSeverity
+    gate: GateResult, asset: dg.AssetKey, facts: Mapping[str, Any], severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckResult:
-    numbers = {"observed": gate.value, "low": gate.low, "high": gate.high, "baseline": gate.baseline}
     return dg.AssetCheckResult(
         check_name=f"gate_{gate.name}",
         asset_key=asset,
         passed=gate.passed,
         severity=severity,
         description=gate.sentence,
-        metadata={f"collapse_guard/{name}": value for name, value in {**numbers, **facts}.items() if value is not None},
+        metadata={f"collapse_guard/{name}": value for name, value in facts.items()},
+    )
+
+
+def state_check(
+    judgement: Judgement, asset: dg.AssetKey, history: Sequence[Mapping[str, Any]] = ()
+) -> dg.AssetCheckResult:
+    """The state as a check result: early collapse warns, every other state than OK is an error.
+
+    Args:
+        judgement: Whose state.
+        asset: What was judged.
+        history: Judgements as JSON with `dump`, oldest first, of which this is one.
+
+    Returns:
+        The result, with the metrics that led to the state in plain words.
+    """
+    trend = state_trend(history)
+    facts: dict[str, Any] = {
+        "state": judgement.state,
+        **({"trend": markdown(STATE_NAMES, trend)} if trend else {}),
+        **({"remedy": judgement.remedy.sentence} if judgement.remedy else {}),
+        "policy_digest": judgement.policy_digest,
+    }
+    return dg.AssetCheckResult(
+        check_name="state",
+        asset_key=asset,
+        passed=judgement.state == "OK",
+        severity=WARN if judgement.state == "EARLY" else ERROR,
+        description=f"{judgement.state}: {'; '.join(judgement.reasons)}",
+        metadata={f"collapse_guard/{name}": value for name, value in facts.items()},
     )
 
 
@@ -167,10 +241,14 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.lstrip("+-")[:1].isdigit()
+
+
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table; a column whose cells begin with digits, and which is not the first, is aligned to the right."""
+    """A Markdown table; a column of numbers or dashes, which is not the first, is aligned to the right."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows] or [["none", *("" for _ in header[1:])]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
-    numbers = [all(row[at][:1].isdigit() for row in cells) for at in range(1, len(header))]
+    numbers = [all(_is_number(row[at]) for row in cells) for at in range(1, len(header))]
     rule = " | ".join(["---", *("---:" if number else "---" for number in numbers)])
     return dg.MetadataValue.md("\n".join([f"| {' | '.join(header)} |", f"| {rule} |", *lines]))

@@ -1,6 +1,7 @@
 """The demo's two models: one trained on what the guard released, one on whatever was scraped."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,12 +18,15 @@ from collapse_guard.components.showing import (
     judgement_metadata,
     materialised,
     plot_metadata,
+    ranks_metadata,
 )
 from collapse_guard.document import UNKNOWN
 from collapse_guard.ingest import ingest
-from collapse_guard.judge import Sample, Yardstick, history, judge_sample, keep_judgement
-from collapse_guard.metrics import Tokens
+from collapse_guard.judge import Corpus, Yardstick, history, judge_profile, keep_judgement
+from collapse_guard.metrics import Profile
+from collapse_guard.profiling import profile_documents, read_profiles
 from collapse_guard.release import open_release
+from collapse_guard.report.generations import rank_frequency
 from collapse_guard.reservoir import open_reservoir
 from collapse_guard.simulate.language_model import NgramModel
 from collapse_guard.snapshot import read_rows
@@ -79,7 +83,9 @@ class TrainingDemo(dg.Component, dg.Model, dg.Resolvable):
         def guarded_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
             """A model trained on the released corpus; it can read nothing else."""
             with failures():
-                corpus = open_release(place.path(self.root), self.corpus, dump=context.partition_key)
+                corpus = open_release(
+                    place.path(self.root), self.corpus, dump=context.partition_key, at=datetime.now(UTC)
+                )
                 texts = corpus.to_arrow()["text"].to_pylist()
             return self._train(place, self.corpus, context.partition_key, texts)
 
@@ -116,15 +122,22 @@ class TrainingDemo(dg.Component, dg.Model, dg.Resolvable):
                 inputs = place.path(self.dumps).replace("{dump}", dump)
                 documents = ingest(store, UNGUARDED, dump, [inputs])
                 reservoir = open_reservoir(place.store(self.reservoir))
-                tables = list(read_rows(store, documents.with_role("documents")))
+                tables = read_rows(store, documents.with_role("documents"), ["tokens"])
                 tokens = {UNKNOWN: sum(pc.sum(table["tokens"]).as_py() for table in tables)}
-                yardstick = Yardstick.of(reservoir, policy)
-                sample = Sample(Tokens.of((table["text"] for table in tables), yardstick.budget), tokens)
-                judgement = judge_sample(store, documents.digest, sample, yardstick, policy)
+                earlier = [judged for judged in history(store, UNGUARDED, "documents") if judged["dump"] < dump]
+                profile = Profile.merged(read_profiles(store, profile_documents(store, documents)))
+                yardstick = Yardstick.of(store, reservoir, policy.judging)
+                corpus = Corpus(documents.digest, profile, tokens, earlier)
+                judgement = judge_profile(store, corpus, yardstick, policy)
                 keep_judgement(store, documents, judgement)
-            yield from gate_checks(judgement, key, may_block=False)
-            trend = plot_metadata(history(store, UNGUARDED, "documents"), f"{UNGUARDED}, dump by dump")
-            yield materialised(documents, key, {**trend, **judgement_metadata(judgement)})
+            known = history(store, UNGUARDED, "documents")
+            yield from gate_checks(judgement, key, known, may_block=False)
+            ranks = rank_frequency(corpus.profile, yardstick)
+            plots = {
+                **plot_metadata(known, f"{UNGUARDED}, dump by dump"),
+                **ranks_metadata(ranks, f"{UNGUARDED} {dump}: words by rank, as many of each"),
+            }
+            yield materialised(documents, key, {**plots, **judgement_metadata(judgement)})
 
         return scrape
 

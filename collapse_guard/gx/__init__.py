@@ -12,6 +12,7 @@ from collapse_guard.errors import GateClosed
 from collapse_guard.gx.findings import Outcome, Validation
 from collapse_guard.gx.suites import gate_suite, read_suite
 from collapse_guard.gx.tables import documents_frame, metric_table
+from collapse_guard.snapshot import find_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,18 +94,30 @@ def require_expectations(store: Store, snapshot: Snapshot, policy: Policy) -> No
 
     Args:
         store: Holds the snapshot.
-        snapshot: Of kind `measured` or `candidate`.
+        snapshot: Of kind `measured` or `candidate`; behind a candidate, the measured documents of every dump that it
+            was mixed from have to pass too.
         policy: Names suites under `expectations`.
 
     Raises:
         GateClosed: Says which suite failed, and why.
         PolicyError: A suite's file was changed after the policy was read.
     """
-    blocking = [said for said in policy.expectations if said.on == snapshot.kind and said.outside == "block"]
-    found = [_run(store, snapshot, policy, expectations) for expectations in blocking]
-    closed = [validation.sentence for validation in found if not validation.passed]
-    if closed:
-        raise GateClosed(f"{snapshot.kind} {snapshot.digest[:12]} is refused: {'; '.join(closed)}")
+    blocking = [said for said in policy.expectations if said.outside == "block"]
+    for one in (snapshot, *_measured(store, snapshot, blocking)):
+        found = [_run(store, one, policy, expectations) for expectations in blocking if expectations.on == one.kind]
+        closed = [validation.sentence for validation in found if not validation.passed]
+        if closed:
+            behind = "" if one is snapshot else f"its measured documents {one.name}: "
+            raise GateClosed(f"{snapshot.kind} {snapshot.digest[:12]} is refused: {behind}{'; '.join(closed)}")
+
+
+def _measured(store: Store, snapshot: Snapshot, suites: Sequence[Expectations]) -> Iterator[Snapshot]:
+    """The measured documents behind a candidate, dump by dump, if there is a suite for them."""
+    if snapshot.kind != "candidate" or not any(said.on == "measured" for said in suites):
+        return
+    for parent in snapshot.parents:
+        if parent.name.split("/")[1:2] == ["sifted"]:
+            yield find_digest(store, find_digest(store, parent).parents[0])
 
 
 def _run(store: Store, snapshot: Snapshot, policy: Policy, expectations: Expectations) -> Validation:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from collapse_guard.canonical import json_digest
 from collapse_guard.errors import UsageError
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from collapse_guard.policy import Policy
+    from collapse_guard.policy import Mix, Policy
     from collapse_guard.reservoir import Reservoir
     from collapse_guard.snapshot import Shard
     from collapse_guard.store import Store
@@ -64,7 +67,9 @@ def pool_of(store: Store, corpus: str, dump: str) -> list[Snapshot]:
     return [snapshot for snapshot in found if snapshot]
 
 
-def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Policy) -> Snapshot:
+def mix(
+    store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Policy, *, human_share: float | None = None
+) -> Snapshot:
     """Mix the pool of a dump with the reservoir and publish the candidate; nothing is released by this.
 
     Args:
@@ -73,6 +78,7 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
         corpus: The corpus' name.
         dump: The newest dump to include.
         policy: Shares, budget, and what happens when the reservoir runs out.
+        human_share: More than the policy's, where a remedy asks for it.
 
     Returns:
         The published candidate, in order of priority: its documents, an index of them, the selection, which says for
@@ -80,7 +86,7 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
         what left the pool since the generation before.
 
     Raises:
-        UsageError: A dump of the pool was sifted by other rules.
+        UsageError: A dump of the pool was sifted by other rules; the human share is less than the policy's.
         GateClosed: A share or floor cannot be met as the policy asks, or documents left the pool without a tombstone;
             says what is missing.
     """
@@ -89,24 +95,26 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
     other = [snapshot.name for snapshot in pool if snapshot.policy_digest != rules]
     if other:
         raise UsageError(f"{', '.join(other)}: sifted by other rules; sift again under policy {policy.name!r} first")
+    wanted = _raised(policy.mix, human_share)
     before = generation_before(store, corpus, pool)
     made_from = (reservoir.snapshot, *pool, *([before] if before else []))
     parents = tuple(snapshot.as_parent() for snapshot in made_from)
     name = f"{corpus}/candidate/{dump}"
-    key = run_key("candidate", parents, policy.digest, {"schema": SCHEMA})
+    raised = {} if wanted == policy.mix else {"human_share": wanted.human_share}
+    key = run_key("candidate", parents, policy.digest, {"schema": SCHEMA, **raised})
     earlier = resume(store, name, key)
     if earlier is not None:
         return earlier
     with store.scratch() as scratch:
         left, accumulated = _accumulation(store, before, pool, policy, scratch)
         offers = Offers(store, reservoir, pool, policy, scratch)
-        plan = make_plan(offers, policy.mix)
+        plan = make_plan(offers, wanted)
         written = write(store, offers, plan, newest=dump, before=before, scratch=scratch)
     details = {
         "corpus": corpus,
         "dump": dump,
         "generation": len(pool) - 1,
-        **plan.details(policy.mix),
+        **plan.details(wanted),
         **written.details,
         "accumulation": accumulated,
         "evaluation_split": _guarding(policy),
@@ -118,6 +126,19 @@ def mix(store: Store, reservoir: Reservoir, corpus: str, dump: str, policy: Poli
         name, "candidate", SCHEMA, parents, shards, written.ledger, policy.digest, __version__, key, details
     )
     return publish(store, snapshot)
+
+
+def _raised(wanted: Mix, human_share: float | None) -> Mix:
+    if human_share is None or human_share == wanted.human_share:
+        return wanted
+    if human_share < wanted.human_share:
+        raise UsageError(
+            f"a human share of {human_share:g} is less than the policy's {wanted.human_share:g}: change it"
+        )
+    try:
+        return replace(wanted, human_share=human_share)
+    except ValidationError as error:
+        raise UsageError(f"the policy's other shares leave no room for a human share of {human_share:g}") from error
 
 
 def _guarding(policy: Policy) -> dict[str, float] | None:

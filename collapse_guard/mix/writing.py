@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from collapse_guard.document import DOCUMENT, EDITED, HUMAN_PRESUMED, SYNTHETIC
 from collapse_guard.mix.plan import POOL, TAKE_NOTHING
+from collapse_guard.mix.profiled import CandidateProfile
 from collapse_guard.mix.usage import Usage
 from collapse_guard.reservoir import HUMAN
 from collapse_guard.selection import priorities
@@ -87,7 +88,7 @@ def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snap
     documents, selection = ShardWriter(store, "documents", index=INDEX), ShardWriter(store, "selection")
     human = [index for index, source in enumerate(offers.sources) if source.stratum == HUMAN]
     usage = Usage(store, before, sum(offers.sources[index].facts.rows for index in human), scratch / "usage")
-    taken = _Taken(newest)
+    taken, profile = _Taken(newest), CandidateProfile(store)
     places = _buckets(offers, plan)
     with Spill(scratch / "mix", _SPILLED, int(places[-1]) + 1) as spill:
         for index in range(len(offers.sources)):
@@ -95,6 +96,7 @@ def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snap
             for part in _parts(offers, plan, index):
                 rows = _decide(offers.sources[index], part, offers.seed)
                 uses += part.taken
+                profile.add(offers.sources[index], part.offers, part.taken)
                 spill.write(rows, places[_place(rows["priority"].to_numpy())])
             if index in human:
                 usage.add(offers.table(index), uses)
@@ -108,8 +110,9 @@ def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snap
             documents.write(rows.filter(pc.is_null(rows["rule"])).select(CANDIDATE.names).cast(CANDIDATE))
             del rows  # else two buckets are in memory at a time
             pa.default_memory_pool().release_unused()
-    shards = (*documents.close(), *selection.close(), *usage.close())
-    return Written(shards, taken.ledger(), {**taken.details(), **usage.details()})
+    profiled, cut = profile.close()
+    shards = (*documents.close(), *selection.close(), *usage.close(), profiled)
+    return Written(shards, taken.ledger(), {**taken.details(), **usage.details(), **cut})
 
 
 class _Part(NamedTuple):

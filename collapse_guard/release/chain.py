@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapse_guard import attestation
 from collapse_guard.canonical import sha256_hex
 from collapse_guard.errors import DamagedDataError
+from collapse_guard.release.overrides import Override, read_passed
 from collapse_guard.snapshot import LOG_DIGITS, Parent
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ TREE = "documents: root of an RFC 6962 Merkle tree"
 
 @dataclass(frozen=True)
 class Release:
-    """One entry of a release log, its signature and its place in the chain verified."""
+    """One entry of a release log, its signature, its place in the chain and its overrides verified."""
 
     number: int
     corpus: str
     dump: str
     snapshot: Parent
     statement: Mapping[str, Any]
+    overrides: tuple[Override, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -89,7 +91,8 @@ def read_chain(store: Store, corpus: str, keys: PublicKey | Sequence[PublicKey])
     for number, name in enumerate(store.list(releases_prefix(corpus)), start=1):
         envelope = store.read(name)
         statement = attestation.verify(envelope, keys, f"{store.root}: {name}")
-        chain.append(_checked(statement, corpus, number, previous, name))
+        entry = _checked(statement, corpus, number, previous, name)
+        chain.append(replace(entry, overrides=read_passed(entry.statement, keys, name)))
         previous = sha256_hex(envelope)
     return chain
 
@@ -100,6 +103,6 @@ def _checked(statement: Statement, corpus: str, number: int, previous: str | Non
     if statement.predicate_type != PREDICATE or any(said.get(key) != value for key, value in expected.items()):
         raise DamagedDataError(f"{name} does not follow the release before it: an entry was removed or moved")
     snapshot = Parent(**said["snapshot"])
-    if statement.subjects != subjects_of(said) or not said["judgement"]["passed"]:
+    if statement.subjects != subjects_of(said):
         raise DamagedDataError(f"{name} is signed, but not as a release of {snapshot.name}")
     return Release(number, corpus, str(said["dump"]), snapshot, said)

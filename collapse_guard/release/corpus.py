@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from collapse_guard.release.chain import Release
+    from collapse_guard.release.overrides import Override
     from collapse_guard.snapshot import Snapshot
     from collapse_guard.store import Store
 
@@ -34,6 +35,11 @@ class ReleasedCorpus:
     def digest(self) -> str:
         """SHA-256 of the released snapshot."""
         return self.release.digest
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """Who let it pass although it was refused, why and until when; none where every gate was open."""
+        return self.release.overrides
 
     @property
     def ledger(self) -> dict[str, Any]:

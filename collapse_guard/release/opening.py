@@ -15,6 +15,7 @@ from collapse_guard.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from collapse_guard.attestation import PublicKey
     from collapse_guard.release.chain import Release
@@ -33,6 +34,7 @@ def open_release(
     on_closed: OnClosed = "fail",
     on_recalled: OnRecalled = "fail",
     trusted: str | Path | Sequence[str | Path] = (),
+    at: datetime | None = None,
 ) -> ReleasedCorpus:
     """Open a released corpus; what was not released cannot be opened.
 
@@ -45,9 +47,11 @@ def open_release(
         on_recalled: What to do when the release was recalled: `fail`, or `warn` to get it all the same, with a warning.
         trusted: PEM files with the public keys to trust; by default the keys of the store's own log. A key of one's
             own vouches for the store's log where that log holds it.
+        at: The time now, to say which overrides have lapsed.
 
     Returns:
-        The corpus; the signature, the chain and the manifest are verified now, each shard when it is read.
+        The corpus; the signature, the chain and the manifest are verified now, each shard when it is read. One that
+        was refused and released by an override opens with a warning that says who overrode what, why and until when.
 
     Raises:
         GateClosed: Nothing was released, or the newest candidate was not, or the release was recalled.
@@ -75,6 +79,8 @@ def open_release(
         raise GateClosed(f"{recalled}; release without it, or pass on_recalled='warn' to open it all the same")
     if recalled:
         warnings.warn(f"{recalled}: opening it all the same", stacklevel=2)
+    for one in entry.overrides:
+        warnings.warn(f"{store.root}: release {entry.number} did not pass: {one.told(at)}", stacklevel=2)
     return ReleasedCorpus(store, entry, released_snapshot(store, entry))
 
 

@@ -8,9 +8,11 @@ from collapse_guard import attestation
 from collapse_guard.canonical import sha256_hex
 from collapse_guard.errors import GateClosed
 from collapse_guard.judge import Judgement, judge
+from collapse_guard.mix.profiled import check_profile
 from collapse_guard.release.accounting import take_account
 from collapse_guard.release.chain import PREDICATE, Release, entry_key, read_chain, releases_prefix, subjects_of
 from collapse_guard.release.notices import find_held, head, read_notices, recalls_prefix
+from collapse_guard.release.overriding import find_passing
 from collapse_guard.version import __version__
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collapse_guard.policy import Policy
     from collapse_guard.release.accounting import Account
     from collapse_guard.release.notices import Notice
+    from collapse_guard.release.overrides import Override
     from collapse_guard.reservoir import Reservoir
     from collapse_guard.snapshot import Snapshot
     from collapse_guard.store import Store
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 def release(
     store: Store, candidate: Snapshot, reservoir: Reservoir, policy: Policy, *, key: SigningKey, at: datetime
 ) -> tuple[Release, Judgement]:
-    """Judge a candidate and, where every gate is open, publish it: one operation on one digest.
+    """Judge a candidate and, where every gate is open or overridden, publish it: one operation on one digest.
 
     Args:
         store: Holds the candidate; receives the release.
@@ -43,21 +46,21 @@ def release(
         policy before are neither read nor judged again.
 
     Raises:
-        GateClosed: A gate refused, or the candidate holds what was recalled; nothing was published and the previous
-            release stands.
-        DamagedDataError: The candidate's bytes are not those that its manifest names, or its rows not those that its
-            ledger and its shares tell of.
+        GateClosed: A gate refused and is not overridden, or the candidate holds what was recalled; nothing was
+            published and the previous release stands.
+        DamagedDataError: The candidate's bytes are not those that its manifest names, its rows not those that its
+            ledger and its shares tell of, or an override was forged or changed.
     """
     _unrecalled(store, candidate)
     earlier = _released(store, candidate, policy, key, at)
     if earlier is not None:
         return earlier, Judgement.from_json(earlier.statement["judgement"])
     judgement = judge(store, candidate, reservoir, policy)
-    if not judgement.passed:
-        raise GateClosed(judgement.refusal(), judgement.to_json())
+    overrides = find_passing(store, candidate, judgement, (reservoir, policy), at)
+    check_profile(store, candidate)
     account = take_account(store, candidate)
     attestation.trust(store, key.public, at)
-    return _publish(store, candidate, (judgement, account), key, at), judgement
+    return _publish(store, candidate, (judgement, account, overrides), key, at), judgement
 
 
 def _unrecalled(store: Store, candidate: Snapshot) -> list[Notice]:
@@ -100,9 +103,13 @@ def _released(store: Store, candidate: Snapshot, policy: Policy, key: SigningKey
 
 
 def _publish(
-    store: Store, candidate: Snapshot, found: tuple[Judgement, Account], key: SigningKey, at: datetime
+    store: Store,
+    candidate: Snapshot,
+    found: tuple[Judgement, Account, tuple[Override, ...]],
+    key: SigningKey,
+    at: datetime,
 ) -> Release:
-    judgement, account = found
+    judgement, account, overrides = found
     corpus = str(candidate.details["corpus"])
     keys = attestation.trusted_keys(store)
     while True:
@@ -125,7 +132,7 @@ def _publish(
             "ledger": candidate.ledger.to_json(),
             "steps": [dict(step) for step in account.steps],
             "parents": [vars(parent) for parent in candidate.parents],
-            "overrides": [],
+            "overrides": [one.signed_json() for one in overrides],
             "code_version": __version__,
             "released_at": at.isoformat(),
         }

@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from collapse_guard.audit import worst
+from collapse_guard.report.judged import GATE_NAMES, gate_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collapse_guard.audit import Audit
     from collapse_guard.judge import Judgement
     from collapse_guard.snapshot import Snapshot
+
+WORDS = {"signal", "rule", "group", "gate", "wanted", "outcome"}
+"""Columns that hold words."""
 
 
 def ledger_text(snapshot: Snapshot) -> str:
@@ -38,7 +42,7 @@ def _table(*names: str) -> Table:
     """A table whose names are never cut: a narrow terminal wraps the line instead."""
     table = Table(box=None, expand=False)
     for name in names:
-        table.add_column(name, no_wrap=True, justify="left" if name in {"signal", "rule", "group"} else "right")
+        table.add_column(name, no_wrap=True, justify="left" if name in WORDS else "right")
     return table
 
 
@@ -73,16 +77,23 @@ def bias_table(audit: Audit) -> Table:
 
 
 def judgement_table(judgement: Judgement) -> Table:
-    """Every gate with its value and bound."""
-    table = Table("gate", "value", "low", "high", "outside", "passed", box=None)
-    for gate in judgement.gates:
-        numbers = ("-" if number is None else f"{number:.3f}" for number in (gate.value, gate.low, gate.high))
-        table.add_row(gate.name, *numbers, gate.outside, "[green]yes[/]" if gate.passed else "[red]no[/]")
+    """Every gate with its value, interval and bound: green where it is open, red where it blocks, else yellow."""
+    table = _table(*GATE_NAMES)
+    for gate, row in zip(judgement.gates, gate_rows(judgement), strict=True):
+        colour = "green" if gate.passed else "red" if gate.outside == "block" else "yellow"
+        table.add_row(*row[:-1], f"[{colour}]{row[-1]}[/]")
     return table
 
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def _remedy(remedy: dict[str, Any] | None) -> str:
+    if remedy is None:
+        return ""
+    added, share = remedy["human_tokens_to_add"], remedy["resulting_share"]
+    return f"; remedy: add {added:,} human tokens for {share:.2f}"
 
 
 class DemoTable:
@@ -104,10 +115,7 @@ class DemoTable:
             self._started = True
         self._row("unguarded", unguarded)
         for refusal in guarded.get("refusals", ()):
-            human, share = refusal["remedy"]["human_tokens_to_add"], refusal["remedy"]["resulting_share"]
-            self._screen.print(
-                f"     [red]first try REFUSED: {refusal['why']}[/]; remedy: add {human:,} human tokens for {share:.2f}"
-            )
+            self._screen.print(f"     [red]first try REFUSED: {refusal['why']}[/]{_remedy(refusal['remedy'])}")
         self._row("guarded", guarded)
         self._marks(guarded.get("watermark"))
 

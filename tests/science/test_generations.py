@@ -2,72 +2,75 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from judging import judged, yardstick
 
-from collapse_guard.document import HUMAN_VERIFIED
-from collapse_guard.judge import decide_state
-from collapse_guard.metrics import Profile, Reference, Tokens, compute, rare_types
+from collapse_guard.judge.findings import OPEN
+from collapse_guard.policy import Judging
 from collapse_guard.simulate.human_text import read_human_text
-from collapse_guard.simulate.language_model import NgramModel
+from collapse_guard.simulate.recursion import Dials, Workflow, cut_pages, recurse
+from collapse_guard.store import Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collapse_guard.judge import Judgement, Yardstick
 
-BUDGET = 60_000
-SEVERITY = {"OK": 0, "EARLY": 1, "LATE": 2}
+WORDS, ROUNDS = 100, 3
+DIALS = Dials(pages=200, sharpness=2)
+SEVERITY = {"OK": 0, "EARLY": 1, "INCONCLUSIVE": 2, "LATE": 3}
 
 
-def tokens_of(texts: Sequence[str], budget: int = 10**9) -> Tokens:
-    return Tokens.of([pa.chunked_array([pa.array(texts, pa.large_string())])], budget)
+class People(NamedTuple):
+    """Human pages that a model may learn from, and the yardstick made of others."""
+
+    pages: list[str]
+    against: Yardstick
+    store: Store
 
 
 @pytest.fixture(scope="module")
-def human() -> list[str]:
-    texts: list[str] = read_human_text(2_500_000)["text"].to_pylist()
-    return texts
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    """Prose that every machine has, cut into pages; each document gives pages to one side only."""
+    texts = read_human_text(1_600_000)["text"].to_pylist()
+    documents = [list(cut_pages([texts[i]], WORDS)) for i in np.random.default_rng(0).permutation(len(texts))]
+    first, second = round(len(documents) * 0.45), round(len(documents) * 0.52)
+    human, held, corpus = (
+        [page for pages in part for page in pages]
+        for part in (documents[:first], documents[first:second], documents[second:])
+    )
+    against = yardstick(human, held, Judging(tokens=16_000, draws=20))
+    return People(corpus, against, open_store(tmp_path_factory.mktemp("store")))
 
 
-def generations(human: list[str], seed: int, *, human_share: float, rounds: int = 4) -> list[str]:
-    """Train on human text, then on the model's own pages with a share of human documents; the state of each round."""
-    held, tail, pool, start = (human[part::4] for part in range(4))
-    reference = Reference(tokens_of(held, 50_000), rare_types(tokens_of(tail)))
-    draws = [draw(tokens_of(pool), number, reference) for number in range(20)]
-    baseline = {name: float(np.mean([one[name] for one in draws])) for name in draws[0]}
-    corpus, states = start, []
-    for number in range(rounds):
-        metrics = compute(Profile.of(tokens_of(corpus, BUDGET), {}), reference)
-        states.append(decide_state(metrics, baseline)[0])
-        count = round(len(start) * (1 - human_share))
-        model = NgramModel.train(corpus)
-        written = model.write_pages(count, words=180, seed=seed * 100 + number, sharpness=2)
-        corpus = [*interleave(written, start[: len(start) - count])]
-    return states
+def generations(people: People, seed: int, *, human_share: float) -> list[Judgement]:
+    """Train on human text, then on the model's own pages with a share of human documents; judge each round."""
+    made = recurse(people.pages, DIALS, workflow=Workflow.REPLACE, human_share=human_share, rounds=ROUNDS, seed=seed)
+    found: list[Judgement] = []
+    for generation in made:
+        earlier = [one.to_json() for one in found]
+        prefix = f"{human_share}-{seed}-{generation.number}-"
+        found.append(judged(people.store, generation.texts, people.against, prefix, earlier=earlier))
+    return found
 
 
-def draw(pool: Tokens, number: int, reference: Reference) -> dict[str, float | None]:
-    order = np.random.default_rng(number).permutation(len(pool.offsets) - 1)
-    return compute(Profile.of(pool.drawn(order, BUDGET), {HUMAN_VERIFIED: 1}), reference)
-
-
-def interleave(written: list[str], kept: list[str]) -> list[str]:
-    mixed = [*written, *kept]
-    return [mixed[i] for i in np.random.default_rng(len(kept)).permutation(len(mixed))]
-
-
-def test_a_model_trained_on_its_own_output_collapses_and_a_mixed_one_holds(human: list[str], long: bool) -> None:
-    for seed in range(10 if long else 1):
-        alone = generations(human, seed, human_share=0.0)
-        mixed = generations(human, seed, human_share=0.6)
+def test_a_model_trained_on_its_own_output_collapses_and_a_mixed_one_holds(people: People, long: bool) -> None:
+    for seed in range(10 if long else 2):
+        alone = [one.state for one in generations(people, seed, human_share=0.0)]
+        mixed = [one.state for one in generations(people, seed, human_share=0.6)]
 
         assert alone[0] == mixed[0] == "OK", f"seed {seed}"
-        assert [SEVERITY[state] for state in alone] == sorted(SEVERITY[state] for state in alone), (
-            f"seed {seed}: {alone}"
-        )
         assert alone[1] != "OK", f"seed {seed}: {alone}"
         assert alone[-1] == "LATE", f"seed {seed}: {alone}"
-        assert mixed[-1] != "LATE", f"seed {seed}: {mixed}"
-        assert sum(map(SEVERITY.get, mixed)) < sum(map(SEVERITY.get, alone)), f"seed {seed}: {mixed}"
+        assert [SEVERITY[state] for state in alone] == sorted(SEVERITY[state] for state in alone), f"{seed}: {alone}"
+        assert set(mixed) <= set(OPEN), f"seed {seed}: {mixed}"
+
+
+def test_what_collapses_is_refused_with_reasons_and_a_decline(people: People) -> None:
+    last = generations(people, 100, human_share=0.0)[-1]
+
+    assert not last.passed
+    assert "rare_coverage" in last.refusal()
+    assert last.metrics["decline"] is not None
+    assert last.metrics["decline"] > 4.6

@@ -1,0 +1,1 @@
+"""Images as documents: decoding, perceptual hashes, features, duplicates, and reading them back from a snapshot."""
