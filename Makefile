@@ -25,7 +25,7 @@ ui: .venv $(DEMO)/demo.json
 	COLLAPSE_GUARD_DEMO=$(DEMO) DAGSTER_HOME=$(DEMO)/dagster $(BIN)/dagster dev -w workspace.yaml
 
 test: .venv
-	$(BIN)/pytest -q -n 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadgroup
 
 lint: .venv
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from benchmarks.rows import Row
 from benchmarks.science_dials import dials
@@ -19,6 +20,9 @@ from benchmarks.science_power import power
 from benchmarks.science_recorded import recorded, theory
 from benchmarks.science_text import read_sources
 from benchmarks.texts import OUT, PROSE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PARTS = (theory, recorded, human_corpora, one_domain, generations, dials, power)
 
@@ -42,9 +46,19 @@ def _run(size: Size, *, kept: bool) -> list[Row]:
         seconds = time.perf_counter() - started
         found.rows.append(Row(NAME, f"{part.__name__}: time", seconds, "s"))
         _write(found)
+    found.tables["asked"] = asked(found.rows)
     if kept:
         keep(found.tables, found.figures)
     return found.rows
+
+
+def asked(rows: Sequence[Row]) -> list[list[str]]:
+    """The numbers that something was asked of, and whether it was met."""
+    cells = [row.cells() for row in rows if row.met is not None]
+    return [
+        ["what", "found", "asked", "met"],
+        *([name, found, bound, met] for _, name, found, _, bound, met, *_ in cells),
+    ]
 
 
 def _write(found: Found) -> None:

@@ -81,7 +81,16 @@ def _power_of(found: Found, bench: Bench, tokens: int, shares: Sequence[float], 
                 value = math.nan if least is None else least
                 note = f"{draws} draws of {tokens:,} words; EARLY or LATE, or one family with evidence and effect"
                 asked = 0.1 if tokens == LARGE else None
-                found.rows.append(Row(NAME, f"least share seen: {name}", value, "share", high=asked, note=note))
+                found.rows.append(
+                    Row(
+                        NAME,
+                        f"least share of {name} text seen in {tokens:,} words",
+                        value,
+                        "share",
+                        high=asked,
+                        note=note,
+                    )
+                )
             cells = [percent(power[share]) if share in power else "" for share in sorted({*SHARES, *LARGE_SHARES})]
             told = percent(least) if least is not None else f"none up to {percent(max(shares))}"
             yield [f"{tokens:,}", name, str(draws), kind, *cells, told]

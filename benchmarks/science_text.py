@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.texts import PROSE
+from benchmarks.texts import OUT, PROSE
 from collapse_guard.catalogue import load_policy
 from collapse_guard.document import HUMAN_VERIFIED, SYNTHETIC
 from collapse_guard.judge import Corpus, Judgement, Yardstick, judge_profile
@@ -159,7 +159,7 @@ class Bench:
         )
         judging = Judging(tokens=tokens, draws=draws)
         policy = replace(load_policy("default"), judging=judging)
-        store = open_store(tempfile.mkdtemp(prefix="science-"))
+        store = open_store(tempfile.mkdtemp(prefix="science-", dir=OUT))
         return cls(sides, Yardstick(None, text, pool, heldout, judging), policy, store)
 
     def judge(

@@ -128,6 +128,16 @@ def test_a_collapsed_generation_is_shown_and_its_checks_fail(newest):
     assert found["quarantined"] == 0
 
 
+def test_the_state_and_every_gate_say_how_it_was_generation_by_generation(newest):
+    shown = {name: check.metadata for name, check in checked(newest).items() if name.startswith(("gate_", "state"))}
+
+    for metadata in shown.values():
+        header, _, *rows = metadata["collapse_guard/trend"].value.splitlines()
+        assert header.startswith("| generation |")
+        assert [row.split(" | ")[0] for row in rows] == [f"| {generation}" for generation in range(7)]
+    assert {"state", "gate_rare_coverage"} <= shown.keys()
+
+
 def test_the_numbers_stand_under_stable_names(newest):
     found = facts(newest)
 

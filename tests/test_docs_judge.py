@@ -99,6 +99,7 @@ def test_the_bounds_of_the_states_are_those_of_the_code() -> None:
     assert f"`heldout_perplexity` above {states.LATE_PERPLEXITY}" in late
     assert (states.EARLY_LOSS, states.EARLY_GAIN, states.BAND) == (0.90, 1.25, 0.05)
     assert f"`heldout_perplexity` above {states.EARLY_PERPLEXITY:.2f}" in early
+    assert f"`rare_coverage` below {states.EARLY_TAIL:.2f} for certain" in early
     assert [name for name in named(early) if name in METRICS][:2] == [
         name for names in states.GAINS.values() for name in names
     ]

@@ -31,7 +31,8 @@ def forged(store, candidate, rows):
 
 def test_the_profile_of_a_candidate_is_that_of_its_documents(made):
     store, _, candidate = made
-    ids = {row for table in read_rows(store, candidate.with_role("documents"), ["id"]) for row in table["id"].to_pylist()}
+    tables = read_rows(store, candidate.with_role("documents"), ["id"])
+    ids = {name for table in tables for name in table["id"].to_pylist()}
 
     profile = read_profile(store, candidate)
 

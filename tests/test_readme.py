@@ -45,7 +45,7 @@ def signals_page() -> str:
         f"| `{row.kind}` | {row.summary} | {_written(row.parameters)} | {row.source} |" for row in transforms.describe()
     ]
     metrics = [
-        f"| `{kind}` | {(metric.__doc__ or '').splitlines()[0]} | {metric.unit} | {metric.source} |"
+        f"| `{kind}` | {metric.summary} | {metric.unit} | {metric.source} |"
         for kind, metric in METRICS.items()
     ]
     packs = [f"| `{title}` | {len(pack.rules)} | {pack.source} |" for title, pack in built_in_packs().items()]

@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from collapse_guard.cli import evidence, listings, marking, monitor, proof, reservoir, steps, stores, trust
+from collapse_guard.cli import evidence, features, listings, marking, monitor, proof, reservoir, steps, stores, trust
 from collapse_guard.cli.terminal import fail, notes
 from collapse_guard.errors import GuardError
 from collapse_guard.version import __version__
@@ -39,6 +39,6 @@ def main() -> None:
         sys.exit(0)
 
 
-for module in (steps, proof, evidence, marking, listings, monitor, reservoir, stores, trust):
+for module in (steps, proof, evidence, features, marking, listings, monitor, reservoir, stores, trust):
     for command in module.COMMANDS:
         cli.add_command(command)

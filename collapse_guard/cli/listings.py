@@ -68,7 +68,7 @@ def signals(policy: str | None, *, as_json: bool) -> None:
     rows = [row._asdict() for row in (*describe(), *(described(resolve(reference)) for reference in declared))]
     edits = [row._asdict() for row in transforms.describe()]
     metrics = [
-        {"kind": kind, "version": metric.version, "unit": metric.unit, "summary": (metric.__doc__ or "").strip()}
+        {"kind": kind, "version": metric.version, "unit": metric.unit, "summary": metric.summary}
         for kind, metric in METRICS.items()
     ]
     listed = [

@@ -24,12 +24,14 @@ DRIFT_PSI = 0.1
 DRIFT_JSD = 0.02
 """Bits between the shares of common words: 0.03 to 0.11 between human domains, below 0.005 within (docs/science.md)."""
 EARLY_LOSS, EARLY_GAIN, EARLY_PERPLEXITY = 0.90, 1.25, 1.10
+EARLY_TAIL = 0.80
+"""A tail shorter than this for certain is early collapse by itself (as Shumailov et al. 2024 define it)."""
 BAND = 0.05
 """Human text stays this close to its baseline; an effect counts as early only where its interval is clear of that."""
-LATE_NOVELTY, LATE_TAIL = 0.50, 0.75
-"""Half of the missing mass and a quarter of the tail: reached before a simulated vocabulary has halved."""
+LATE_NOVELTY, LATE_TAIL = 0.50, 0.80
+"""Half of the missing mass and a fifth of the tail: reached before a simulated vocabulary has halved."""
 POOREST_HUMAN = 0.60
-"""No single domain of human text has so little missing mass beside a mixture of domains: the least was 0.70 of ten
+"""No single domain of human text has so little missing mass beside a mixture of domains: the least was 0.66 of ten
 (docs/science.md). What is poorer than that has collapsed, whatever its composition."""
 LATE_LOSS, LATE_CORE, LATE_ENTROPY, LATE_PERPLEXITY = 0.50, 0.90, 0.85, 2.0
 
@@ -79,7 +81,7 @@ def collapse_state(found: Found) -> tuple[State, tuple[str, ...]]:
     if late is None:
         return "INCONCLUSIVE", ("too close to late collapse to tell", *_sentences(found, _LATE_METRICS))
     lost = lost_families(found)
-    if len(lost) > 1 or "heldout" in lost:
+    if len(lost) > 1 or "heldout" in lost or ("tail" in lost and found["rare_coverage"].below(EARLY_TAIL)):
         return "EARLY", _sentences(found, [name for names in lost.values() for name in names])
     return "OK", _sentences(found, NEEDED)
 
@@ -95,7 +97,7 @@ DRIFTING = ("psi_domain", "psi_language", "word_jsd")
 
 
 def _poor(found: Found, novelty: float) -> Truth:
-    """Much of what used to be new is gone, and a quarter of the tail."""
+    """Much of what used to be new is gone, and a fifth of the tail."""
     return _all(_is(found, "missing_mass", "below", novelty), _is(found, "rare_coverage", "below", LATE_TAIL))
 
 
