@@ -44,10 +44,7 @@ def signals_page() -> str:
     edits = [
         f"| `{row.kind}` | {row.summary} | {_written(row.parameters)} | {row.source} |" for row in transforms.describe()
     ]
-    metrics = [
-        f"| `{kind}` | {metric.summary} | {metric.unit} | {metric.source} |"
-        for kind, metric in METRICS.items()
-    ]
+    metrics = [f"| `{kind}` | {metric.summary} | {metric.unit} | {metric.source} |" for kind, metric in METRICS.items()]
     packs = [f"| `{title}` | {len(pack.rules)} | {pack.source} |" for title, pack in built_in_packs().items()]
     return "\n".join(
         [
