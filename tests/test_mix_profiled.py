@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
-from builders import admitted, numbered
+from builders import admitted, numbered, table
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mixing import DUMP, mixed
 
 from collapse_guard.errors import DamagedDataError
 from collapse_guard.metrics.profile import Profile
-from collapse_guard.mix.profiled import check_profile, read_profile
+from collapse_guard.mix.profiled import CandidateProfile, check_profile, read_profile
 from collapse_guard.policy import Gate, Mix, Policy
 from collapse_guard.profiling import profile_documents, profile_reservoir, read_profiles, read_types
 from collapse_guard.snapshot import latest, publish, read_rows, write_shard
@@ -57,6 +60,36 @@ def test_a_profile_of_other_documents_is_noticed(made, forge):
 
     with pytest.raises(DamagedDataError, match="not that of its documents"):
         check_profile(store, forged(store, candidate, rows))
+
+
+def test_a_shorter_profile_with_the_cut_that_fits_it_is_noticed(made):
+    store, _, candidate = made
+    rows = read_profile(store, candidate).rows
+    shards = tuple(shard for shard in candidate.shards if shard.role != "profile")
+    details = {**candidate.details, "profile": {"cut": str(rows["priority"][10].as_py())}}
+    short = write_shard(store, rows.slice(0, 10), "profile")
+    chosen = publish(store, replace(candidate, shards=(*shards, short), details=details, run_key="chosen"))
+
+    with pytest.raises(DamagedDataError, match="not that of its documents"):
+        check_profile(store, chosen)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 900), st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_the_profile_depends_on_no_order_and_no_parts_even_where_it_is_full(sizes, capacity, random):
+    documents = table(numbered("d-", [7] * sum(sizes)))
+    documents = documents.append_column("origin", pa.array(["unknown"] * documents.num_rows))
+    documents = documents.append_column("stratum", pa.array(["pool"] * documents.num_rows))
+    whole, parts = CandidateProfile(capacity), CandidateProfile(capacity)
+    order = random.sample(range(documents.num_rows), documents.num_rows)
+
+    whole.add(documents)
+    for size in sizes:
+        parts.add(documents.take(order[:size]))
+        del order[:size]
+
+    assert parts.profile.cut == whole.profile.cut
+    assert parts.profile.rows.equals(whole.profile.rows)
 
 
 def test_a_candidate_without_a_profile_cannot_be_judged(made):

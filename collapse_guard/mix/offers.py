@@ -19,7 +19,6 @@ from collapse_guard.mix.counting import reservoir_counts
 from collapse_guard.mix.plan import POOL
 from collapse_guard.mix.quoting import HELD_OUT, Texts, find_quotations
 from collapse_guard.policy import POOL_KINDS
-from collapse_guard.profiling import profile_documents, profile_reservoir, profile_shards
 from collapse_guard.reservoir import ADMITTED_WITH, EVALUATION, HUMAN
 from collapse_guard.selection import priorities, weighted
 from collapse_guard.sift import aligned_sources, compared_by, copy_rules
@@ -58,8 +57,6 @@ class Source:
     verdicts: Shard | None = None
     counts: Shard | None = None
     counts_store: Store | None = None
-    profile: Shard | None = None
-    cut: int | None = None
 
     def offers(self) -> pa.Table:
         """Read the facts of the documents that sifting kept, with the row of each in the text shard."""
@@ -224,11 +221,8 @@ def _guarded(store: Store, reservoir: Reservoir, policy: Policy) -> Iterator[Sou
     counted = reservoir_counts(store, reservoir, policy)
     shards = reservoir.shards(HUMAN)
     counts = counted.shards if counted else [None] * len(shards)
-    profiles = profile_shards(profile_reservoir(store, reservoir), HUMAN)
-    for (text, index), count, (profile, cut) in zip(shards, counts, profiles, strict=True):
-        yield Source(
-            reservoir.store, HUMAN, "", text, index, counts=count, counts_store=store, profile=profile, cut=cut
-        )
+    for (text, index), count in zip(shards, counts, strict=True):
+        yield Source(reservoir.store, HUMAN, "", text, index, counts=count, counts_store=store)
     for split in HELD_OUT:
         yield from (Source(reservoir.store, EVALUATION, "", text, index) for text, index in reservoir.shards(split))
 
@@ -237,9 +231,8 @@ def _pool_sources(store: Store, sifted: Snapshot) -> Iterator[Source]:
     measured, documents = aligned_sources(store, sifted)
     dump = str(sifted.details["dump"])
     texts = documents.with_role("documents")
-    profiles = profile_shards(profile_documents(store, documents))
-    for text, facts, verdicts, (profile, cut) in zip(texts, measured.shards, sifted.shards, profiles, strict=True):
-        yield Source(store, POOL, dump, text, facts, verdicts, profile=profile, cut=cut)
+    for text, facts, verdicts in zip(texts, measured.shards, sifted.shards, strict=True):
+        yield Source(store, POOL, dump, text, facts, verdicts)
 
 
 def read_tombstones(policy: Policy) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The profile of a candidate, put together from those of its sources' shards: no text is read."""
+"""The profile of a candidate, taken while its documents are written, and checked before they are released."""
 
 from __future__ import annotations
 
@@ -8,61 +8,59 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import DamagedDataError
-from collapse_guard.metrics.profile import PROFILE, SEED, Profile, with_labels
+from collapse_guard.metrics.profile import CAPACITY, PROFILE, SEED, Profile
 from collapse_guard.profiling import ROLE
 from collapse_guard.selection import priorities
+from collapse_guard.signals import detect_language
 from collapse_guard.snapshot import read_shard, write_shard
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from collapse_guard.mix.offers import Source
     from collapse_guard.snapshot import Shard, Snapshot
     from collapse_guard.store import Store
 
 _ROW = PROFILE.field("row")
+_LABELS = ["id", "text", "origin", "stratum", "source", "domain"]
 
 
 class CandidateProfile:
-    """Puts the profile of a candidate together from those of its sources' shards.
+    """Takes the profile of documents as they are written, whatever the order and the parts they come in.
 
     Args:
-        store: Holds them; receives the candidate's.
+        capacity: Words to hold.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
         self._profile = Profile(PROFILE.empty_table())
 
-    def add(self, source: Source, offers: pa.Table, taken: NDArray[np.bool_]) -> None:
-        """Add the documents that are taken from one shard.
+    def add(self, documents: pa.Table) -> None:
+        """Add documents of a candidate; texts of those that are not sampled are not looked at."""
+        sampled = _sampled(documents, self._profile.cut, self._capacity)
+        self._profile = Profile.merged([self._profile, sampled], self._capacity)
 
-        Args:
-            source: The shard.
-            offers: What it offers, with the `row` and the `origin` of each document.
-            taken: Which of these are in the mix.
-        """
-        if source.profile is None:
-            return
-        profile = Profile(read_shard(self._store, source.profile), source.cut)
-        mixed = offers.filter(pa.array(taken))
-        places = pc.index_in(profile.rows["row"], mixed["row"])
-        rows = profile.rows.filter(pc.is_valid(places))
-        # Where a document lay in its shard is no fact about the mix, whose bytes depend on no sharding.
-        rows = rows.set_column(rows.schema.get_field_index("row"), _ROW, pa.nulls(rows.num_rows, _ROW.type))
-        labels = pa.table(
-            {
-                "origin": mixed["origin"].take(places.drop_null()),
-                "stratum": pa.repeat(pa.scalar(source.stratum), rows.num_rows),
-            }
-        )
-        self._profile = Profile.merged([self._profile, Profile(with_labels(rows, labels), profile.cut)])
+    @property
+    def profile(self) -> Profile:
+        """The profile of all documents so far."""
+        return self._profile
 
-    def close(self) -> tuple[Shard, dict[str, Any]]:
+    def write(self, store: Store) -> tuple[Shard, dict[str, Any]]:
         """Write it; gives the shard and what the candidate's manifest says about it."""
-        shard, cut = write_shard(self._store, self._profile.rows, ROLE), self._profile.cut
+        shard, cut = write_shard(store, self._profile.rows, ROLE), self._profile.cut
         return shard, {"profile": {"cut": None if cut is None else str(cut)}}
+
+
+def _sampled(documents: pa.Table, cut: int | None, capacity: int) -> Profile:
+    """The profile of the documents before a priority, each in the language that is detected in it."""
+    documents = documents.select(_LABELS)
+    if cut is not None:
+        before = pc.less(pa.array(priorities(documents["id"], SEED)), pa.scalar(cut, pa.uint64()))
+        documents = documents.filter(before)
+    language = detect_language(documents["text"])["language"]
+    profile = Profile.of(documents.append_column("language", language), capacity)
+    # Where a document lay is no fact about the mix, whose bytes depend on no sharding.
+    at = PROFILE.get_field_index("row")
+    rows = profile.rows.set_column(at, _ROW, pa.nulls(profile.rows.num_rows, _ROW.type))
+    return Profile(rows, profile.cut)
 
 
 def read_profile(store: Store, candidate: Snapshot) -> Profile:
@@ -95,21 +93,10 @@ def check_profile(store: Store, candidate: Snapshot) -> None:
     Raises:
         DamagedDataError: The profile is another than the documents give.
     """
-    said = read_profile(store, candidate)
-    shards = candidate.with_role("documents")
-    found = Profile.merged(_profiled(store, shard, said.cut) for shard in shards)
-    if not found.rows.select(_PROVEN).equals(said.rows.select(_PROVEN)):
+    said, found = read_profile(store, candidate), CandidateProfile()
+    for shard in candidate.with_role("documents"):
+        found.add(read_shard(store, shard, _LABELS))
+    if found.profile.cut != said.cut or not found.profile.rows.equals(said.rows):
         raise DamagedDataError(
             f"{candidate.name}: the profile by which it is judged is not that of its documents; mix it again"
         )
-
-
-_PROVEN = ["id", "priority", "words", "bytes", "passage", "origin", "stratum", "source", "domain"]
-
-
-def _profiled(store: Store, shard: Shard, cut: int | None) -> Profile:
-    documents = read_shard(store, shard, ["id", "text", "origin", "stratum", "source", "domain"])
-    if cut is not None:
-        sampled = pc.less(pa.array(priorities(documents["id"], SEED)), pa.scalar(cut, pa.uint64()))
-        documents = documents.filter(sampled)
-    return Profile.of(documents)

@@ -88,7 +88,7 @@ def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snap
     documents, selection = ShardWriter(store, "documents", index=INDEX), ShardWriter(store, "selection")
     human = [index for index, source in enumerate(offers.sources) if source.stratum == HUMAN]
     usage = Usage(store, before, sum(offers.sources[index].facts.rows for index in human), scratch / "usage")
-    taken, profile = _Taken(newest), CandidateProfile(store)
+    taken, profile = _Taken(newest), CandidateProfile()
     places = _buckets(offers, plan)
     with Spill(scratch / "mix", _SPILLED, int(places[-1]) + 1) as spill:
         for index in range(len(offers.sources)):
@@ -96,7 +96,6 @@ def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snap
             for part in _parts(offers, plan, index):
                 rows = _decide(offers.sources[index], part, offers.seed)
                 uses += part.taken
-                profile.add(offers.sources[index], part.offers, part.taken)
                 spill.write(rows, places[_place(rows["priority"].to_numpy())])
             if index in human:
                 usage.add(offers.table(index), uses)
@@ -107,10 +106,12 @@ def write(store: Store, offers: Offers, plan: Plan, *, newest: str, before: Snap
             rows = rows.take(pc.sort_indices(rows, sort_keys=_ORDER))
             taken.add(rows)
             selection.write(rows.select(SELECTION.names).cast(SELECTION))
-            documents.write(rows.filter(pc.is_null(rows["rule"])).select(CANDIDATE.names).cast(CANDIDATE))
+            mixed = rows.filter(pc.is_null(rows["rule"])).select(CANDIDATE.names).cast(CANDIDATE)
+            profile.add(mixed)
+            documents.write(mixed)
             del rows  # else two buckets are in memory at a time
             pa.default_memory_pool().release_unused()
-    profiled, cut = profile.close()
+    profiled, cut = profile.write(store)
     shards = (*documents.close(), *selection.close(), *usage.close(), profiled)
     return Written(shards, taken.ledger(), {**taken.details(), **usage.details(), **cut})
 

@@ -199,12 +199,15 @@ def test_every_image_is_told_of_however_broken(shell: Shell) -> None:
     assert shell("scan", *IMAGES)[0] == 0
 
 
-def test_an_image_that_is_named_like_documents_is_quarantined_and_never_lost(shell: Shell) -> None:
-    (shell.folder / "picture.jsonl").write_bytes(encoded("PNG"))
+@pytest.mark.parametrize(("image", "kept"), [("whole.png", 3), ("truncated.jpg", 2)])
+def test_an_image_that_is_named_like_documents_is_told_by_its_content_and_never_lost(
+    shell: Shell, image: str, kept: int
+) -> None:
+    (shell.folder / "picture.jsonl").write_bytes(IMAGES[image])
 
     found = shell.json("scan", "crawl.jsonl", "picture.jsonl")
 
     ledger = found["ledger"]
-    assert ledger["kept"] == 2
-    assert sum(ledger["quarantined"].values()) >= 1
+    assert ledger["kept"] == kept
+    assert sum(ledger["quarantined"].values()) == 3 - kept
     assert ledger["in"] == ledger["kept"] + sum(ledger["quarantined"].values())
