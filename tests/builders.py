@@ -11,10 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collapse_guard.attestation import SigningKey
 from collapse_guard.document import DOCUMENT, UNKNOWN, text_digests
-from collapse_guard.metrics import Profile
 from collapse_guard.mix.plan import POOL
+from collapse_guard.mix.profiled import CandidateProfile
 from collapse_guard.policy import Gate, Mix, Policy
-from collapse_guard.profiling import ROLE
 from collapse_guard.reservoir import Admission, Reservoir, admit, open_reservoir
 from collapse_guard.snapshot import Ledger, Snapshot, publish, run_key, write_shard
 
@@ -95,10 +94,12 @@ def _columns(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 def candidate(made: Made, documents: Sequence[pa.Table], **details: Any) -> Snapshot:
     """The manifest of a candidate of such rows, with the profile by which it is judged."""
-    snapshot = made.of(documents, "documents", profile={"cut": None}, **details)
-    labels = ["id", "text", "origin", "stratum", "source", "domain"]
-    profile = Profile.of(pa.concat_tables(documents).select(labels))
-    return replace(snapshot, shards=(*snapshot.shards, write_shard(made.store, profile.rows, ROLE)))
+    profile = CandidateProfile()
+    for rows in documents:
+        profile.add(rows)
+    shard, told = profile.write(made.store)
+    snapshot = made.of(documents, "documents", **told, **details)
+    return replace(snapshot, shards=(*snapshot.shards, shard))
 
 
 def admitted(store: Store, documents: Iterable[dict[str, Any]]) -> Reservoir:
